@@ -1,0 +1,131 @@
+//! What the daemon and a graph host say to each other.
+//!
+//! Runs in: daemon and graph host.
+//!
+//! Life of a graph host: (`Load`) → `Confined` → (`Run`) → `Loaded` or `Failed` → any number of (`Channel`).
+//! It is confined before it has read a byte of the model.
+
+use edgeguard_sandbox::Report;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::dialogue::Phase;
+use crate::dialogue::Request;
+use crate::dialogue::Row;
+use crate::tensor::TensorType;
+
+/// Daemon to graph host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToGraph {
+    /// Host this model. Descriptor: the model file, opened for reading.
+    Load(Box<Load>),
+    /// The daemon looked at the process and found it confined: the model may be parsed.
+    Run,
+    /// Serve one more peer. Descriptors: the socket and the tensor region.
+    Channel {
+        /// Length of the region in bytes.
+        region: u64,
+    },
+}
+
+/// The model, and how it is to be run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// The digest the policy names; checked before a byte is parsed.
+    pub sha256: [u8; 32],
+    /// The model's format.
+    pub encoding: Encoding,
+    /// Where it runs.
+    pub target: Target,
+    /// Computes at once: threads that serve channels.
+    pub computes: u32,
+    /// Threads of the engine for one compute.
+    pub threads: u32,
+    /// The Landlock ABI below which the host must refuse.
+    pub landlock_floor: u32,
+}
+
+/// Model formats, as wasi-nn names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encoding {
+    /// ONNX.
+    Onnx,
+}
+
+/// Where a graph runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// The processor.
+    Cpu,
+}
+
+/// Graph host to daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromGraph {
+    /// Confined; nothing of the model read yet.
+    Confined(Box<Report>),
+    /// The model is ready to compute.
+    Loaded(Loaded),
+    /// The model is refused; the host exits.
+    Failed {
+        /// Which step failed, what was expected and what was found.
+        reason: String,
+    },
+}
+
+/// A model that is ready.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its inputs and outputs.
+    pub model: ModelInfo,
+    /// The engine that runs it, with its version.
+    pub engine: String,
+    /// Reading, checking and parsing, in nanoseconds.
+    pub load_ns: u64,
+}
+
+/// A model's inputs and outputs, in the model's own order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// What `set-input` takes.
+    pub inputs: Vec<TensorInfo>,
+    /// What `get-output` gives.
+    pub outputs: Vec<TensorInfo>,
+}
+
+/// One input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Its name in the model, at most 256 bytes.
+    pub name: String,
+    /// Its type, where the model says.
+    pub ty: Option<TensorType>,
+    /// Its shape, where the model says; `None` for a dimension that is free.
+    pub dims: Option<Vec<Option<u32>>>,
+}
+
+/// Nothing said yet.
+pub const STARTING: Phase = Phase(0);
+/// Confined, loading.
+pub const LOADING: Phase = Phase(1);
+/// Serving.
+pub const SERVING: Phase = Phase(2);
+
+/// Which frame a graph host may send when. A host that cannot confine itself exits without a word; its log says why.
+pub const FROM_GRAPH: &[Row] = &[
+    Row { name: "confined", phase: STARTING, once: true, next: LOADING },
+    Row { name: "loaded", phase: LOADING, once: true, next: SERVING },
+    Row { name: "failed", phase: LOADING, once: true, next: LOADING },
+];
+
+impl Request for FromGraph {
+    const TABLE: &'static [Row] = FROM_GRAPH;
+
+    fn row(&self) -> usize {
+        match self {
+            Self::Confined(_) => 0,
+            Self::Loaded(_) => 1,
+            Self::Failed { .. } => 2,
+        }
+    }
+}
