@@ -1,0 +1,91 @@
+//! The system calls that each role keeps: tables of data, each row with its reason.
+//!
+//! Runs in: worker, graph host, compiler.
+//! Everything that is not in a table kills the process, on any architecture, in debug and release alike. Rows for one call are
+//! alternatives; a row's arguments must all hold. A pointer is never followed, so no rule can speak of a path.
+
+pub mod common;
+pub mod filesystem;
+pub mod setup;
+
+mod row;
+
+pub use row::Argument;
+pub use row::Condition;
+pub use row::Rule;
+pub use row::arg;
+pub(crate) use row::call;
+
+use crate::FilesystemUse;
+use crate::Profile;
+use crate::Role;
+
+/// What a filter does with the calls in its table and with all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The table's calls are let through; any other kills the process.
+    AllowElseKill,
+    /// The table's calls fail with this error number; any other is for the next filter to judge.
+    FailElseAllow(i32),
+}
+
+/// A filter: its name, its effect, its rows.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Name in errors and reports.
+    pub name: &'static str,
+    /// What a match means.
+    pub effect: Effect,
+    /// The rows.
+    pub rules: Vec<Rule>,
+}
+
+/// The filters of the setup phase, in the order in which they are loaded.
+pub fn stage1(role: Role) -> Vec<Table> {
+    let widest = Profile { role, filesystem: FilesystemUse::ReadWrite };
+    let mut rules = locked(&widest);
+    // Setup may open by path and the role's own calls come without the final restrictions, so the wider rows replace the narrow.
+    let setup = setup::of(role);
+    let replaced = |rule: &Rule| setup.iter().any(|wider| wider.syscall == rule.syscall && wider.arguments.is_empty());
+    rules.retain(|rule| !replaced(rule));
+    rules.extend(setup);
+    vec![
+        Table { name: "setup, errors", effect: Effect::FailElseAllow(libc::ENOSYS), rules: setup::NOT_THERE.to_vec() },
+        Table { name: "setup", effect: Effect::AllowElseKill, rules },
+    ]
+}
+
+/// The filters of the locked phase, in the order in which they are loaded.
+pub fn stage2(profile: &Profile) -> Vec<Table> {
+    let mut rules = locked(profile);
+    rules.extend(common::REFUSED.iter().copied());
+    vec![
+        Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: common::REFUSED.to_vec() },
+        Table { name: "locked", effect: Effect::AllowElseKill, rules },
+    ]
+}
+
+/// What a locked process of this profile keeps.
+fn locked(profile: &Profile) -> Vec<Rule> {
+    let mut rules = common::LOCKED.to_vec();
+    match profile.role {
+        Role::Compile => rules.extend(common::COMPILE),
+        Role::Worker => {
+            rules.extend(common::EVENTS);
+            rules.extend(common::WORKER);
+            match profile.filesystem {
+                FilesystemUse::None => {}
+                FilesystemUse::ReadOnly => rules.extend(filesystem::READ),
+                FilesystemUse::ReadWrite => {
+                    rules.extend(filesystem::READ);
+                    rules.extend(filesystem::WRITE);
+                }
+            }
+        }
+        Role::Graph => {
+            rules.extend(common::EVENTS);
+            rules.extend(common::GRAPH);
+        }
+    }
+    rules
+}

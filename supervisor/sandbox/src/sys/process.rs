@@ -1,0 +1,59 @@
+//! Process attributes for which no safe wrapper exists.
+//!
+//! Runs in: worker, graph host, compiler.
+
+use std::io;
+
+/// `PR_SET_MDWE` and its two bits (linux/prctl.h; Linux 6.3 and 6.6).
+const PR_SET_MDWE: libc::c_int = 65;
+const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
+
+/// `PR_SET_MEMORY_MERGE` (linux/prctl.h; Linux 6.4).
+const PR_SET_MEMORY_MERGE: libc::c_int = 67;
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` (linux/landlock.h).
+const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
+
+/// Closes every descriptor from `first` up. The caller owns none of them: it has just been executed.
+pub(crate) fn close_from(first: libc::c_uint) -> io::Result<()> {
+    // SAFETY: takes integers only. `harden` calls it before the process has opened anything, so no `OwnedFd` exists.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) })
+}
+
+/// Denies turning writable memory executable, and memory that is both. False when the kernel does not know how (before 6.3).
+pub(crate) fn deny_write_execute() -> io::Result<bool> {
+    // SAFETY: takes integers only, and concerns future mappings of this process.
+    match check(unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) }.into()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Keeps this process's pages out of same-page merging, should an ancestor have asked for it.
+pub(crate) fn never_merge_memory() {
+    // SAFETY: takes integers only. Failure means that the kernel cannot merge, which is what is wanted.
+    let _ = unsafe { libc::prctl(PR_SET_MEMORY_MERGE, 0, 0, 0, 0) };
+}
+
+/// Ignores `SIGXFSZ`.
+pub(crate) fn ignore_file_size_signal() -> io::Result<()> {
+    // SAFETY: SIG_IGN installs no handler, so nothing can run asynchronously.
+    if unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The kernel's Landlock ABI, or none.
+pub(crate) fn landlock_abi() -> Option<u32> {
+    // SAFETY: with this flag the kernel reads no memory: the documented way to ask for the version is a null attribute.
+    let abi = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, LANDLOCK_CREATE_RULESET_VERSION)
+    };
+    u32::try_from(abi).ok().filter(|abi| *abi > 0)
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
