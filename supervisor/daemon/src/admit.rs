@@ -1,0 +1,289 @@
+//! Admission: `file → UnverifiedModule → VerifiedModule → grants → native code → Admitted`.
+//!
+//! Runs in: daemon.
+//! Invariant: an [`Admitted`] value exists only for a module whose signature was verified against the keys of its policy, and its native code was made from
+//! the very bytes that were verified. Nothing here touches a network.
+
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use edgeguard_attest::ModuleDigest;
+use edgeguard_attest::Rejection;
+use edgeguard_attest::TrustRoot;
+use edgeguard_attest::TrustedKey;
+use edgeguard_attest::UnverifiedModule;
+use edgeguard_attest::VerifiedModule;
+use edgeguard_audit::Event;
+use edgeguard_policy::Policy;
+use edgeguard_policy::Signer;
+use edgeguard_wire::worker;
+use edgeguard_wire::worker::ModuleKind;
+
+use crate::cache::Cache;
+use crate::compiler::Compiled;
+use crate::compiler::CompileError;
+use crate::compiler::Compiler;
+use crate::graphs::GraphError;
+use crate::graphs::GraphHost;
+use crate::graphs::Graphs;
+use crate::handle;
+use crate::handle::HandleError;
+use crate::ledger::Ledger;
+use crate::ledger::LedgerError;
+
+/// Why a module is not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A file that the policy names.
+    #[error(transparent)]
+    Handle(#[from] HandleError),
+    /// A file does not read, or is too large.
+    #[error("cannot read {what}")]
+    Read {
+        /// Which file.
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key file does not parse.
+    #[error("key `{path}` is not usable")]
+    Key {
+        /// The key's path.
+        path: String,
+        /// Why not.
+        #[source]
+        source: edgeguard_attest::KeyError,
+    },
+    /// The signature, or the module itself.
+    #[error(transparent)]
+    Signature(#[from] Rejection),
+    /// The module asks for what the policy does not grant.
+    #[error("the module asks for what its policy does not grant: {0}")]
+    NotGranted(String),
+    /// It does not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A graph.
+    #[error("graph `{name}` is not available")]
+    Graph {
+        /// The grant's name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: GraphError,
+    },
+    /// Memory for the native code.
+    #[error("cannot keep the native code in memory")]
+    Memory(#[source] std::io::Error),
+    /// The host is laxer than it may be.
+    #[error("the policy's floor is below the host's: {0}")]
+    Floor(String),
+    /// The journal takes no records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Refusal {
+    /// The refusal's code, as `edgeguard explain` knows it.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self {
+            Self::Signature(rejection) => rejection.code.to_string(),
+            Self::NotGranted(_) => "EG6002".into(),
+            Self::Handle(_) | Self::Read { .. } | Self::Key { .. } => "EG1007".into(),
+            Self::Compile(_) => "EG1008".into(),
+            Self::Graph { .. } => "EG6003".into(),
+            Self::Floor(_) => "EG6004".into(),
+            Self::Memory(_) | Self::Ledger(_) => "EG5006".into(),
+        }
+    }
+}
+
+/// Everything that admission needs.
+#[derive(Debug)]
+pub struct Gate {
+    /// Makes native code.
+    pub compiler: Compiler,
+    /// Keeps it.
+    pub cache: Cache,
+    /// Hosts models.
+    pub graphs: Arc<Graphs>,
+    /// Remembers.
+    pub ledger: Arc<Ledger>,
+    /// The host's floor.
+    pub host: edgeguard_policy::HostConfig,
+}
+
+/// An admitted module, with all that its policy grants it, opened.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The policy's name for it.
+    pub name: String,
+    /// The module's digest.
+    pub digest: ModuleDigest,
+    /// The policy text's digest.
+    pub policy_digest: [u8; 32],
+    /// Whose signature admitted it.
+    pub signer: String,
+    /// What it is.
+    pub kind: ModuleKind,
+    /// Native code, sealed.
+    pub code: OwnedFd,
+    /// Granted directories.
+    pub dirs: Vec<(worker::Dir, Dir)>,
+    /// Granted graphs, by the names the module uses.
+    pub graphs: Vec<(String, Arc<GraphHost>)>,
+    /// Its limits.
+    pub limits: worker::Limits,
+    /// `argv`.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(String, String)>,
+    /// The Landlock ABI below which its worker refuses.
+    pub landlock_floor: u32,
+}
+
+impl Gate {
+    /// Admits the module of a policy, or says why not. Either way the journal knows before the caller does.
+    ///
+    /// # Errors
+    /// [`Refusal`]
+    pub async fn admit(&self, policy: &Policy) -> Result<Arc<Admitted>, Refusal> {
+        let mut digest = None;
+        match self.try_admit(policy, &mut digest).await {
+            Ok(admitted) => Ok(Arc::new(admitted)),
+            Err(refusal) => {
+                let reason = crate::chain(&refusal);
+                let digest = digest.map(|digest: ModuleDigest| digest.to_string());
+                self.ledger.record(Event::module_refused(policy.name.as_str(), &refusal.code(), &reason, digest.as_deref())).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn try_admit(&self, policy: &Policy, digest: &mut Option<ModuleDigest>) -> Result<Admitted, Refusal> {
+        let name = policy.name.to_string();
+        if policy.floor.landlock < self.host.floor.landlock {
+            return Err(Refusal::Floor(format!("it wants Landlock ABI {}, the host {}", policy.floor.landlock, self.host.floor.landlock)));
+        }
+
+        // Who signed it? The bytes are read once and hashed once; nothing below reads the file again.
+        let trust = trust_root(policy)?;
+        let module = UnverifiedModule::from_bytes(read("the module", &policy.path, edgeguard_attest::MAX_MODULE)?)?;
+        *digest = Some(module.digest());
+        let bundle = read("the bundle", &edgeguard_attest::bundle_path(&policy.path), edgeguard_attest::MAX_BUNDLE)?;
+        let module = module.verify(&bundle, &trust)?;
+
+        // Does the policy grant what it asks for?
+        let imports = edgeguard_policy::imports::read(module.bytes()).map_err(|error| Refusal::NotGranted(error.to_string()))?;
+        let missing = policy.compare(&imports);
+        if missing.has_errors() {
+            return Err(Refusal::NotGranted(missing.in_one_line()));
+        }
+
+        // What does it get?
+        let dirs = policy.dirs.iter().map(open_dir).collect::<Result<_, _>>()?;
+        let mut graphs = Vec::new();
+        for grant in &policy.graphs {
+            let host = self.graphs.host(grant).await.map_err(|source| Refusal::Graph { name: grant.name.to_string(), source })?;
+            graphs.push((grant.name.to_string(), host));
+        }
+
+        // Native code, from exactly these bytes.
+        let (compiled, cached) = self.native_code(&name, &module).await?;
+        let code = edgeguard_sandbox::sealed_memfd("native-code", &compiled.code).map_err(Refusal::Memory)?;
+
+        let signer = module.proof().key.to_string();
+        let algorithm = module.proof().algorithm.to_string();
+        self.ledger.record(Event::module_admitted(&name, &module.digest().to_string(), &signer, &algorithm, &policy.digest, cached)).await?;
+        Ok(Admitted {
+            digest: module.digest(),
+            policy_digest: policy.digest,
+            signer,
+            kind: compiled.kind,
+            code,
+            dirs,
+            graphs,
+            limits: limits(policy),
+            args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
+            env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            landlock_floor: policy.floor.landlock,
+            name,
+        })
+    }
+
+    async fn native_code(&self, name: &str, module: &VerifiedModule) -> Result<(Compiled, bool), Refusal> {
+        if let Some(compiled) = self.cache.get(module.digest(), &self.compiler.fingerprint) {
+            return Ok((compiled, true));
+        }
+        let compiled = self.compiler.compile(name, module, &self.ledger).await?;
+        if let Err(error) = self.cache.put(module.digest(), &self.compiler.fingerprint, &compiled) {
+            tracing::warn!(module = name, %error, "native code is not cached; the next start compiles again");
+        }
+        Ok((compiled, false))
+    }
+}
+
+impl Admitted {
+    /// The grants as a record holds them.
+    #[must_use]
+    pub fn grants_in_words(&self) -> Vec<String> {
+        let dirs = self.dirs.iter().map(|(dir, _)| format!("dir {} {:?}", dir.guest, dir.access));
+        let graphs = self.graphs.iter().map(|(name, host)| format!("graph {name} {}", hex::encode(host.sha256)));
+        dirs.chain(graphs).collect()
+    }
+}
+
+fn trust_root(policy: &Policy) -> Result<TrustRoot, Refusal> {
+    let mut keys = Vec::new();
+    for Signer::Key { path } in &policy.signers {
+        let pem = read("a signer's key", path, MAX_KEY)?;
+        keys.push(TrustedKey::from_pem(&pem).map_err(|source| Refusal::Key { path: path.display().to_string(), source })?);
+    }
+    Ok(TrustRoot::new(keys)?)
+}
+
+/// Reads a whole file of at most `max` bytes; a larger one is refused before it is read.
+fn read(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
+    let file = handle::file(what, path)?;
+    let fail = |source| Refusal::Read { what, source };
+    let len = file.metadata().map_err(fail)?.len();
+    let too_large = || fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("`{}` has {len} bytes, {max} are allowed", path.display())));
+    if len > max {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    // One byte more than was there: a file that grows meanwhile is seen.
+    file.take(max + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > max {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn open_dir(grant: &edgeguard_policy::DirGrant) -> Result<(worker::Dir, Dir), HandleError> {
+    let dir = handle::dir("granted directory", &grant.host)?;
+    let access = match grant.access {
+        edgeguard_policy::Access::Read => edgeguard_sandbox::Access::Read,
+        edgeguard_policy::Access::ReadWrite => edgeguard_sandbox::Access::ReadWrite,
+    };
+    Ok((worker::Dir { guest: grant.guest.clone(), access }, dir))
+}
+
+fn limits(policy: &Policy) -> worker::Limits {
+    worker::Limits {
+        memory: policy.limits.memory,
+        table_elements: policy.limits.table_elements,
+        instances: policy.limits.instances,
+        deadline: policy.limits.deadline,
+        output: policy.limits.output,
+        open_files: policy.limits.open_files,
+    }
+}
+
+/// The largest key file.
+const MAX_KEY: u64 = 16 * 1024;

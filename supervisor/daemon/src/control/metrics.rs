@@ -1,0 +1,51 @@
+//! `GET /metrics`: Prometheus text format 0.0.4.
+//!
+//! Runs in: daemon.
+
+use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use super::Control;
+use crate::modules::Counters;
+
+type Read = fn(&Counters) -> &AtomicU64;
+
+/// One counter for each module: name, help, where it stands.
+const COUNTERS: &[(&str, &str, Read)] = &[
+    ("edgeguard_invocations_succeeded_total", "Invocations that ended with exit code 0.", |counters| &counters.succeeded),
+    ("edgeguard_invocations_failed_total", "Invocations that ended otherwise.", |counters| &counters.failed),
+    ("edgeguard_invocations_limited_total", "Invocations stopped at a limit.", |counters| &counters.limited),
+    ("edgeguard_invocations_killed_total", "Invocations ended by the death of their worker.", |counters| &counters.killed),
+    ("edgeguard_cold_starts_total", "Worker processes started.", |counters| &counters.cold_starts),
+];
+
+/// The whole page.
+pub async fn render(control: &Control) -> String {
+    let mut page = String::new();
+    let modules = control.modules.list();
+    for (name, help, read) in COUNTERS {
+        head(&mut page, name, help, "counter");
+        for module in &modules {
+            let _ = writeln!(page, "{name}{{module=\"{}\"}} {}", module.name, read(&module.counters).load(Ordering::Relaxed));
+        }
+    }
+    head(&mut page, "edgeguard_engine_seconds_total", "Time inside model engines.", "counter");
+    for module in &modules {
+        let seconds = std::time::Duration::from_nanos(module.counters.engine_ns.load(Ordering::Relaxed)).as_secs_f64();
+        let _ = writeln!(page, "edgeguard_engine_seconds_total{{module=\"{}\"}} {seconds}", module.name);
+    }
+    head(&mut page, "edgeguard_module_admitted", "1 while the module is admitted, 0 while it is refused.", "gauge");
+    for module in &modules {
+        let _ = writeln!(page, "edgeguard_module_admitted{{module=\"{}\"}} {}", module.name, u8::from(module.state.is_ok()));
+    }
+    head(&mut page, "edgeguard_policy_files_refused", "Policy files that say nothing valid.", "gauge");
+    let _ = writeln!(page, "edgeguard_policy_files_refused {}", control.modules.refused_files().len());
+    head(&mut page, "edgeguard_journal_usable", "1 while the journal takes records; nothing new begins while it is 0.", "gauge");
+    let _ = writeln!(page, "edgeguard_journal_usable {}", u8::from(control.modules.gate().ledger.usable().is_ok()));
+    page
+}
+
+fn head(page: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}

@@ -1,0 +1,85 @@
+//! `GET /v1/status`: the daemon in one JSON object.
+//!
+//! Runs in: daemon.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::Control;
+use crate::modules::Module;
+
+/// Everything an operator asks about first: which modules are in force and why others are not, which processes run, what they hold, what is recorded.
+pub async fn status(control: &Control) -> Value {
+    let modules: Vec<Value> = control.modules.list().iter().map(|module| module_status(module)).collect();
+    let refused_files: Vec<Value> =
+        control.modules.refused_files().iter().map(|refused| json!({ "file": refused.file, "reason": refused.reason })).collect();
+    let mut graphs = Vec::new();
+    for host in control.modules.gate().graphs.list().await {
+        let loaded = host.loaded();
+        graphs.push(json!({
+            "name": host.name,
+            "sha256": hex::encode(host.sha256),
+            "state": if loaded.is_some() { "serving" } else { "down" },
+            "engine": loaded.as_ref().map(|loaded| crate::child::escape(&loaded.engine)),
+            "load_us": loaded.map(|loaded| loaded.load_ns / 1000),
+            "process": host.pid().map(process),
+        }));
+    }
+    let ledger = &control.modules.gate().ledger;
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": control.started.elapsed().as_secs(),
+        "process": process(std::process::id()),
+        "modules": modules,
+        "refused_policy_files": refused_files,
+        "graphs": graphs,
+        "journal": { "usable": ledger.usable().is_ok(), "stats": ledger.stats().await },
+    })
+}
+
+fn module_status(module: &Module) -> Value {
+    let counters = &module.counters;
+    let worker = module.running_worker();
+    let (state, detail) = match &module.state {
+        Ok(admitted) => (
+            "admitted",
+            json!({
+                "digest": admitted.digest.to_string(),
+                "policy": hex::encode(admitted.policy_digest),
+                "signer": admitted.signer,
+                "grants": admitted.grants_in_words(),
+                "instances": admitted.limits.instances,
+            }),
+        ),
+        Err(refused) => ("refused", json!({ "code": refused.code, "reason": refused.reason })),
+    };
+    json!({
+        "name": module.name,
+        "state": state,
+        "detail": detail,
+        "worker": worker.map(|worker| json!({
+            "instance": worker.uuid.to_string(),
+            "process": process(worker.pid()),
+            "idle_s": worker.idle_since().map(|since| since.elapsed().as_secs()),
+            "confinement": worker.report,
+        })),
+        "waiting": module.waiting.load(Ordering::Relaxed),
+        "invocations": {
+            "succeeded": counters.succeeded.load(Ordering::Relaxed),
+            "failed": counters.failed.load(Ordering::Relaxed),
+            "limited": counters.limited.load(Ordering::Relaxed),
+            "killed": counters.killed.load(Ordering::Relaxed),
+        },
+        "cold_starts": counters.cold_starts.load(Ordering::Relaxed),
+    })
+}
+
+/// Memory of a process as the kernel counts it, in bytes.
+pub fn process(pid: u32) -> Value {
+    match edgeguard_sandbox::inspect(pid) {
+        Ok(status) => json!({ "pid": pid, "rss": status.rss, "private": status.private, "threads": status.threads, "seccomp_filters": status.seccomp_filters }),
+        Err(_) => json!({ "pid": pid }),
+    }
+}

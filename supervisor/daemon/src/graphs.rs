@@ -1,0 +1,304 @@
+//! Graph hosts: one process for one model, shared by every module that was granted the same digest.
+//!
+//! Runs in: daemon.
+//! Invariant: a host is connected to a worker only by a channel that the daemon made for exactly that pair.
+//! A host that dies or hangs is replaced within a budget; beyond it the graph stays down, and says so.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use cap_std::fs::File;
+use edgeguard_audit::Event;
+use edgeguard_policy::GraphGrant;
+use edgeguard_sandbox::Role;
+use edgeguard_sandbox::SharedMemory;
+use edgeguard_wire::Channel;
+use edgeguard_wire::Dialogue;
+use edgeguard_wire::graph::Encoding;
+use edgeguard_wire::graph::FromGraph;
+use edgeguard_wire::graph::Load;
+use edgeguard_wire::graph::Loaded;
+use edgeguard_wire::graph::Target;
+use edgeguard_wire::graph::ToGraph;
+use tokio::sync::watch;
+
+use crate::child::Child;
+use crate::child::ChildError;
+use crate::compiler::STARTUP;
+use crate::handle;
+use crate::ledger::Ledger;
+use crate::ledger::LedgerError;
+
+/// Why a graph is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// The model file.
+    #[error(transparent)]
+    Model(#[from] handle::HandleError),
+    /// The process.
+    #[error("the graph host did not come up")]
+    Child(#[from] ChildError),
+    /// It died more often than its budget allows.
+    #[error("the graph host died {BUDGET} times within {BUDGET_WINDOW:?} and stays down; `edgeguard reload` tries again")]
+    Exhausted,
+    /// It is being replaced.
+    #[error("the graph host is being replaced; try again")]
+    Down,
+    /// No memory for tensors.
+    #[error("cannot make a tensor region")]
+    Region(#[source] std::io::Error),
+    /// The journal takes no records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// What makes two grants the same graph.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GraphKey {
+    sha256: [u8; 32],
+    encoding: Encoding,
+    target: Target,
+}
+
+/// All graph hosts.
+#[derive(Debug)]
+pub struct Graphs {
+    program: PathBuf,
+    landlock_floor: u32,
+    ledger: Arc<Ledger>,
+    hosts: tokio::sync::Mutex<HashMap<GraphKey, Arc<GraphHost>>>,
+}
+
+/// One graph, whichever process hosts it at the moment.
+#[derive(Debug)]
+pub struct GraphHost {
+    /// The name of the first grant that asked for it, for logs and records.
+    pub name: String,
+    /// The model's digest.
+    pub sha256: [u8; 32],
+    key: GraphKey,
+    model: File,
+    present: Mutex<Option<Present>>,
+    deaths: Mutex<VecDeque<Instant>>,
+    /// Counts replacements; workers renew their channels when it moves.
+    generation: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Present {
+    child: Arc<Child>,
+    loaded: Arc<Loaded>,
+}
+
+/// One new connection to a host: what a worker is given.
+#[derive(Debug)]
+pub struct Connection {
+    /// The worker's end of the channel.
+    pub socket: OwnedFd,
+    /// The tensor region.
+    pub region: OwnedFd,
+}
+
+impl Graphs {
+    /// No hosts yet.
+    #[must_use]
+    pub fn new(libexec: &std::path::Path, landlock_floor: u32, ledger: Arc<Ledger>) -> Arc<Self> {
+        Arc::new(Self { program: libexec.join("edgeguard-graph"), landlock_floor, ledger, hosts: tokio::sync::Mutex::default() })
+    }
+
+    /// The host of this grant's model: the one that runs, or a new one.
+    ///
+    /// # Errors
+    /// The model is absent, of another digest, or does not load.
+    pub async fn host(self: &Arc<Self>, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
+        let key = GraphKey { sha256: grant.sha256, encoding: encoding(grant), target: target(grant) };
+        let mut hosts = self.hosts.lock().await;
+        if let Some(host) = hosts.get(&key)
+            && host.loaded().is_some()
+        {
+            return Ok(Arc::clone(host));
+        }
+        let host = Arc::new(GraphHost {
+            name: grant.name.to_string(),
+            sha256: grant.sha256,
+            key: key.clone(),
+            model: handle::file("model", &grant.model)?,
+            present: Mutex::new(None),
+            deaths: Mutex::default(),
+            generation: watch::Sender::new(0),
+        });
+        self.start(&host).await?;
+        tokio::spawn(Arc::clone(self).keep(Arc::clone(&host)));
+        hosts.insert(key, Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// All hosts that run, for `status` and `/metrics`.
+    pub async fn list(&self) -> Vec<Arc<GraphHost>> {
+        self.hosts.lock().await.values().cloned().collect()
+    }
+
+    /// Starts the process, has it confined before it reads the model, and waits until it is ready.
+    async fn start(&self, host: &Arc<GraphHost>) -> Result<(), GraphError> {
+        let child = Child::spawn(Role::Graph, &self.program)?;
+        let mut dialogue = Dialogue::new();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let load = Load {
+            sha256: host.key.sha256,
+            encoding: host.key.encoding,
+            target: host.key.target,
+            computes: u32::try_from(threads.clamp(1, 4)).unwrap_or(1),
+            threads: 1,
+            landlock_floor: self.landlock_floor,
+        };
+        child.send(&ToGraph::Load(Box::new(load)), &[host.model.as_fd()])?;
+        let report = match child.recv_within(&mut dialogue, STARTUP).await? {
+            FromGraph::Confined(report) => report,
+            FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
+            FromGraph::Loaded(_) => return Err(child.refused("it loaded before it was told to").into()),
+        };
+        child.look()?;
+        self.ledger.record(Event::process_started(child.pid(), "graph", &host.name, &report)).await?;
+        child.send(&ToGraph::Run, &[])?;
+        let loaded = match child.recv_within(&mut dialogue, LOADING).await? {
+            FromGraph::Loaded(loaded) => loaded,
+            FromGraph::Failed { reason } => {
+                let error = child.refused(&reason);
+                self.ledger.record(Event::graph_failed(&host.name, &host.sha256, &crate::chain(&error))).await?;
+                return Err(error.into());
+            }
+            FromGraph::Confined(_) => return Err(child.refused("it confined itself twice").into()),
+        };
+        self.ledger.record(Event::graph_loaded(&host.name, &host.sha256, &crate::child::escape(&loaded.engine), "cpu", loaded.load_ns)).await?;
+        tracing::info!(graph = host.name, pid = child.pid(), ms = loaded.load_ns / 1_000_000, "graph loaded");
+        *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded) });
+        Ok(())
+    }
+
+    /// Waits for the process's end, and replaces it while the budget lasts.
+    async fn keep(self: Arc<Self>, host: Arc<GraphHost>) {
+        loop {
+            let Some(present) = lock(&host.present).clone() else { return };
+            let exit = watch_until_gone(&present.child).await;
+            *lock(&host.present) = None;
+            drop(present.loaded);
+            self.ledger.note(Event::process_exited(present.child.pid(), "graph", &host.name, &exit));
+            tracing::warn!(graph = host.name, exit, "graph host is gone");
+            if !host.may_restart() {
+                self.ledger.note(Event::graph_failed(&host.name, &host.sha256, &GraphError::Exhausted.to_string()));
+                tracing::error!(graph = host.name, "{}", GraphError::Exhausted);
+                return;
+            }
+            match self.start(&host).await {
+                Ok(()) => {
+                    self.ledger.note(Event::graph_restarted(&host.name, &host.sha256, &exit));
+                    host.generation.send_modify(|generation| *generation += 1);
+                }
+                Err(error) => {
+                    tracing::error!(graph = host.name, error = crate::chain(&error), "graph host does not come back");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl GraphHost {
+    /// What the host said of the model, while it runs.
+    #[must_use]
+    pub fn loaded(&self) -> Option<Arc<Loaded>> {
+        lock(&self.present).as_ref().map(|present| Arc::clone(&present.loaded))
+    }
+
+    /// The host's process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        lock(&self.present).as_ref().map(|present| present.child.pid())
+    }
+
+    /// Follows replacements.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Makes a channel and a region, gives the host its ends, and returns the worker's.
+    ///
+    /// # Errors
+    /// The host is down, or memory is.
+    pub fn connect(&self) -> Result<Connection, GraphError> {
+        let present = lock(&self.present).clone().ok_or(GraphError::Down)?;
+        let region_len = usize::try_from(REGION).unwrap_or(usize::MAX);
+        let (_unmapped_at_once, region) = SharedMemory::create("tensors", region_len).map_err(GraphError::Region)?;
+        let (theirs, ours) = Channel::pair().map_err(|error| GraphError::Region(std::io::Error::other(error)))?;
+        present.child.send(&ToGraph::Channel { region: REGION }, &[theirs.as_fd(), region.as_fd()])?;
+        Ok(Connection { socket: ours.into_fd(), region })
+    }
+
+    /// A compute did not end: the process is killed, and [`Graphs::keep`] replaces it.
+    pub fn replace(&self) {
+        if let Some(present) = lock(&self.present).clone() {
+            present.child.kill();
+        }
+    }
+
+    fn may_restart(&self) -> bool {
+        let mut deaths = lock(&self.deaths);
+        let now = Instant::now();
+        deaths.push_back(now);
+        while deaths.front().is_some_and(|death| now.duration_since(*death) > BUDGET_WINDOW) {
+            deaths.pop_front();
+        }
+        deaths.len() < BUDGET
+    }
+}
+
+/// A host says nothing once it has loaded; whatever it says then ends it.
+async fn watch_until_gone(child: &Child) -> String {
+    let mut dialogue = Dialogue::new();
+    tokio::select! {
+        exit = child.reap() => exit.to_string(),
+        said = child.recv::<FromGraph>(&mut dialogue) => {
+            child.kill();
+            let exit = child.reap().await;
+            match said {
+                Err(ChildError::Channel { .. }) => exit.to_string(),
+                _ => format!("killed: it spoke out of turn ({exit})"),
+            }
+        }
+    }
+}
+
+fn encoding(grant: &GraphGrant) -> Encoding {
+    match grant.encoding {
+        edgeguard_policy::Encoding::Onnx => Encoding::Onnx,
+    }
+}
+
+fn target(grant: &GraphGrant) -> Target {
+    match grant.target {
+        edgeguard_policy::Target::Cpu => Target::Cpu,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Length of a tensor region. It is memory only where tensors have been.
+pub const REGION: u64 = 32 << 20;
+
+/// How long a model may take to load.
+const LOADING: Duration = Duration::from_secs(300);
+
+/// Deaths that a graph is forgiven within [`BUDGET_WINDOW`].
+const BUDGET: usize = 5;
+const BUDGET_WINDOW: Duration = Duration::from_secs(60);

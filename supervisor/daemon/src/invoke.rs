@@ -1,0 +1,263 @@
+//! One invocation, from the request to its settled account.
+//!
+//! Runs in: daemon.
+//! Invariant: the answer is given only after every record of the invocation has been taken from its ring.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use edgeguard_audit::Event;
+use edgeguard_wire::worker::Limit;
+use edgeguard_wire::worker::Outcome;
+use edgeguard_wire::worker::Timing;
+use rustix::pipe::PipeFlags;
+use serde::Serialize;
+use tokio::net::unix::pipe;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+
+use crate::child::ChildError;
+use crate::child::Exit;
+use crate::ledger::LedgerError;
+use crate::modules::Module;
+use crate::modules::Modules;
+use crate::modules::Start;
+use crate::worker::Ended;
+use crate::worker::WorkerError;
+
+/// Why an invocation did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// No policy names it.
+    #[error("no policy names a module `{0}`; `edgeguard status` lists those that there are")]
+    Unknown(String),
+    /// It is not admitted.
+    #[error("module `{name}` is refused ({code}): {reason}")]
+    Refused {
+        /// The module.
+        name: String,
+        /// The refusal's code.
+        code: String,
+        /// The refusal in words.
+        reason: String,
+    },
+    /// Too many wait already.
+    #[error("module `{0}` is busy: all its instances run and {MAX_WAITING} invocations wait; try again later")]
+    Busy(String),
+    /// The policy was replaced while this invocation waited.
+    #[error("the policy of `{0}` changed while this invocation waited; try again")]
+    Replaced(String),
+    /// No worker.
+    #[error("module `{name}` has no worker")]
+    Worker {
+        /// The module.
+        name: String,
+        /// Why not.
+        #[source]
+        source: WorkerError,
+    },
+    /// The worker took no frame.
+    #[error("the worker of `{name}` takes no invocation")]
+    Child {
+        /// The module.
+        name: String,
+        /// Why not.
+        #[source]
+        source: ChildError,
+    },
+    /// No pipes.
+    #[error("cannot make pipes")]
+    Pipes(#[source] std::io::Error),
+    /// Nothing new begins while records cannot be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A running invocation: its three streams, and its end.
+#[derive(Debug)]
+pub struct Running {
+    /// To the guest.
+    pub stdin: pipe::Sender,
+    /// From the guest.
+    pub stdout: pipe::Receiver,
+    /// From the guest.
+    pub stderr: pipe::Receiver,
+    /// Its settled account.
+    pub ending: JoinHandle<Ending>,
+}
+
+/// The settled account of one invocation; also the JSON that ends a framed answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ending {
+    /// `exited`, `trapped`, `limit` or `killed`.
+    pub outcome: &'static str,
+    /// The guest's own exit code, where it had one.
+    pub code: Option<i32>,
+    /// Which trap, which limit, or which signal.
+    pub detail: Option<String>,
+    /// Time to start a worker, in microseconds; absent when one ran.
+    pub cold_start_us: Option<u64>,
+    /// Time from the request to the end, in microseconds.
+    pub total_us: u64,
+    /// Making the instance, in microseconds.
+    pub instantiate_us: u64,
+    /// Running it, in microseconds.
+    pub run_us: u64,
+    /// Waiting for graph hosts, in microseconds.
+    pub compute_us: u64,
+    /// Inside model engines, in microseconds.
+    pub engine_us: u64,
+    /// Linear memory at its end, in bytes.
+    pub memory: u64,
+    /// Records the guest's calls produced, and those that are in the journal.
+    pub records: Records,
+}
+
+/// Exact accounting: the two are equal, or something is wrong and says so.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Records {
+    /// Produced by the worker.
+    pub produced: u64,
+    /// Taken into the journal.
+    pub recorded: u64,
+}
+
+/// Begins an invocation of the module for this peer.
+///
+/// # Errors
+/// [`InvokeError`]
+pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<Running, InvokeError> {
+    let began = Instant::now();
+    let ledger = Arc::clone(&modules.gate().ledger);
+    ledger.usable()?;
+    let module = modules.get(name).ok_or_else(|| InvokeError::Unknown(name.into()))?;
+    let admitted = match &module.state {
+        Ok(admitted) => Arc::clone(admitted),
+        Err(refused) => {
+            return Err(InvokeError::Refused { name: name.into(), code: refused.code.clone(), reason: refused.reason.clone() });
+        }
+    };
+    let permit = permit(&module).await?;
+    let start = modules.worker(&module, &admitted).await.map_err(|source| InvokeError::Worker { name: name.into(), source })?;
+
+    let (stdin_guest, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
+    let (stdout, stdout_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
+    let (stderr, stderr_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
+
+    let invocation = uuid::Uuid::now_v7();
+    ledger.note(Event::invocation_started(&invocation.to_string(), name, &start.worker.uuid.to_string(), peer_uid));
+    ledger.invocation_begins();
+    let sent = start.worker.invoke(stdin_guest, stdout_guest, stderr_guest);
+    let end = match sent {
+        Ok(end) => end,
+        Err(source) => {
+            ledger.invocation_ends();
+            return Err(InvokeError::Child { name: name.into(), source });
+        }
+    };
+    let deadline = admitted.limits.deadline;
+    let watch = async move {
+        let ended = match tokio::time::timeout(deadline + GRACE, end).await {
+            Ok(Ok(ended)) => ended,
+            // The worker did not keep its own deadline: it is no longer believed.
+            Ok(Err(_)) | Err(_) => {
+                start.worker.kill();
+                Ended::WorkerGone(Exit::Signal(9))
+            }
+        };
+        let ending = settle(&ledger, &start, ended, began).await;
+        ledger.invocation_ends();
+        ledger.note(Event::invocation_ended(&invocation.to_string(), &module.name, &crate::control::json(&ending)));
+        count(&module, &ending);
+        drop(permit);
+        ending
+    };
+    let pipes = || -> std::io::Result<_> { Ok((sender(stdin)?, receiver(stdout)?, receiver(stderr)?)) };
+    let (stdin, stdout, stderr) = pipes().map_err(InvokeError::Pipes)?;
+    Ok(Running { stdin, stdout, stderr, ending: tokio::spawn(watch) })
+}
+
+/// Waits for an instance, in a queue of bounded length.
+async fn permit(module: &Arc<Module>) -> Result<OwnedSemaphorePermit, InvokeError> {
+    if let Ok(permit) = Arc::clone(&module.permits).try_acquire_owned() {
+        return Ok(permit);
+    }
+    if module.waiting.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
+        module.waiting.fetch_sub(1, Ordering::AcqRel);
+        return Err(InvokeError::Busy(module.name.clone()));
+    }
+    let permit = Arc::clone(&module.permits).acquire_owned().await;
+    module.waiting.fetch_sub(1, Ordering::AcqRel);
+    permit.map_err(|_closed| InvokeError::Replaced(module.name.clone()))
+}
+
+async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
+    let (outcome, code, detail, timing, records) = match ended {
+        Ended::Finished(finished) => {
+            let settled = ledger.settle(start.worker.source, finished.instance as usize).await;
+            let records = Records { produced: finished.produced, recorded: settled.recorded };
+            let (outcome, code, detail) = in_words(finished.outcome);
+            (outcome, code, detail, finished.timing, records)
+        }
+        // Its rings were settled by the listener, to the last record that was whole.
+        Ended::WorkerGone(exit) => ("killed", None, Some(exit.to_string()), Timing::default(), Records::default()),
+    };
+    if records.recorded < records.produced {
+        tracing::error!(produced = records.produced, recorded = records.recorded, "records are missing");
+    }
+    Ending {
+        outcome,
+        code,
+        detail,
+        cold_start_us: start.cold.map(micros),
+        total_us: micros(began.elapsed()),
+        instantiate_us: timing.instantiate_ns / 1000,
+        run_us: timing.run_ns / 1000,
+        compute_us: timing.compute_ns / 1000,
+        engine_us: timing.engine_ns / 1000,
+        memory: timing.memory,
+        records,
+    }
+}
+
+fn in_words(outcome: Outcome) -> (&'static str, Option<i32>, Option<String>) {
+    match outcome {
+        Outcome::Exited(code) => ("exited", Some(code), None),
+        Outcome::Trapped(trap) => ("trapped", None, Some(crate::child::escape(&trap))),
+        Outcome::Limit(limit) => ("limit", None, Some(Limit::key(limit).into())),
+    }
+}
+
+fn count(module: &Module, ending: &Ending) {
+    let counters = &module.counters;
+    let counter = if ending.code == Some(0) { &counters.succeeded } else { &counters.failed };
+    counter.fetch_add(1, Ordering::Relaxed);
+    match ending.outcome {
+        "limit" => drop(counters.limited.fetch_add(1, Ordering::Relaxed)),
+        "killed" => drop(counters.killed.fetch_add(1, Ordering::Relaxed)),
+        _ => {}
+    }
+    counters.engine_ns.fetch_add(ending.engine_us.saturating_mul(1000), Ordering::Relaxed);
+    counters.records.fetch_max(ending.records.recorded, Ordering::Relaxed);
+}
+
+fn sender(fd: OwnedFd) -> std::io::Result<pipe::Sender> {
+    pipe::Sender::from_owned_fd(fd)
+}
+
+fn receiver(fd: OwnedFd) -> std::io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd(fd)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long after its deadline a guest's end may still be on its way before the worker is killed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Invocations of one module that may wait for an instance.
+const MAX_WAITING: usize = 64;

@@ -1,0 +1,335 @@
+//! The modules that the policies name, and the worker of each.
+//!
+//! Runs in: daemon.
+//! Invariant: a module runs under the policy that admitted it. A policy file that does not parse, or that changed, never leaves an older grant in force
+//! for new invocations; those under way end as they began.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use std::time::Instant;
+
+use edgeguard_audit::Event;
+use edgeguard_policy::Policy;
+use tokio::sync::Semaphore;
+
+use crate::admit::Admitted;
+use crate::admit::Gate;
+use crate::worker::Standby;
+use crate::worker::Worker;
+use crate::worker::WorkerError;
+
+/// All modules, as last loaded.
+#[derive(Debug)]
+pub struct Modules {
+    gate: Gate,
+    table: Mutex<Table>,
+    standby: tokio::sync::Mutex<Option<Standby>>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Table {
+    modules: BTreeMap<String, Arc<Module>>,
+    refused_files: Vec<RefusedFile>,
+}
+
+/// A policy file that says nothing valid.
+#[derive(Debug, Clone)]
+pub struct RefusedFile {
+    /// The file.
+    pub file: String,
+    /// All its mistakes, as `edgeguard policy check` prints them.
+    pub reason: String,
+}
+
+/// One module.
+#[derive(Debug)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// Admitted, or why not.
+    pub state: Result<Arc<Admitted>, Refused>,
+    /// One permit an instance.
+    pub permits: Arc<Semaphore>,
+    /// Invocations that wait for a permit.
+    pub waiting: AtomicUsize,
+    /// What has happened so far.
+    pub counters: Counters,
+    worker: tokio::sync::Mutex<Option<Arc<Worker>>>,
+}
+
+/// Why a module is not admitted, in words.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Its code.
+    pub code: String,
+    /// The whole reason.
+    pub reason: String,
+}
+
+/// Counts of one module since it was loaded.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Invocations that ended with code 0.
+    pub succeeded: AtomicU64,
+    /// Invocations that ended otherwise.
+    pub failed: AtomicU64,
+    /// Of those, stopped at a limit.
+    pub limited: AtomicU64,
+    /// Of those, ended by the death of the worker.
+    pub killed: AtomicU64,
+    /// Workers started.
+    pub cold_starts: AtomicU64,
+    /// Records taken from its rings.
+    pub records: AtomicU64,
+    /// Time inside model engines, in nanoseconds.
+    pub engine_ns: AtomicU64,
+}
+
+/// A worker, and whether it had to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// The worker.
+    pub worker: Arc<Worker>,
+    /// How long its start took; `None` when it was there.
+    pub cold: Option<Duration>,
+}
+
+/// What a load found.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct LoadReport {
+    /// Admitted modules.
+    pub admitted: Vec<String>,
+    /// Refused modules or files, with their reasons.
+    pub refused: Vec<(String, String)>,
+}
+
+impl Modules {
+    /// Nothing loaded yet.
+    #[must_use]
+    pub fn new(gate: Gate) -> Self {
+        Self { gate, table: Mutex::default(), standby: tokio::sync::Mutex::new(None), loading: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Reads every policy, admits every module, and puts the result in force as a whole.
+    pub async fn load(&self) -> LoadReport {
+        let _one_at_a_time = self.loading.lock().await;
+        let before = self.snapshot();
+        let mut table = Table::default();
+        for (file, text) in policy_files(&self.gate.host.policy_dir) {
+            match text.and_then(|text| edgeguard_policy::parse(&file, &text).map_err(|mistakes| mistakes.to_string())) {
+                Ok(policy) => self.admit(&file, &policy, &before, &mut table).await,
+                Err(reason) => self.refuse_file(file, reason, &mut table),
+            }
+        }
+        let report = report(&table);
+        let after = table.modules.clone();
+        *lock(&self.table) = table;
+        for (name, old) in before.modules {
+            if !after.get(&name).is_some_and(|new| Arc::ptr_eq(new, &old)) {
+                tokio::spawn(retire(old));
+            }
+        }
+        report
+    }
+
+    async fn admit(&self, file: &str, policy: &Policy, before: &Table, table: &mut Table) {
+        let name = policy.name.to_string();
+        if table.modules.contains_key(&name) {
+            return self.refuse_file(file.into(), format!("another policy file already names the module `{name}`"), table);
+        }
+        self.gate.ledger.note(Event::policy_loaded(file, &name, &policy.digest));
+        let module = match self.gate.admit(policy).await {
+            Ok(admitted) => match before.modules.get(&name) {
+                // Nothing changed: the module, and its running worker, stay.
+                Some(old) if old.is_the_same(&admitted) => Arc::clone(old),
+                _ => Arc::new(Module::admitted(name.clone(), admitted)),
+            },
+            Err(refusal) => {
+                let refused = Refused { code: refusal.code(), reason: crate::chain(&refusal) };
+                tracing::error!(module = name, code = refused.code, "refused: {}", refused.reason);
+                Arc::new(Module::refused(name.clone(), refused))
+            }
+        };
+        table.modules.insert(name, module);
+    }
+
+    fn refuse_file(&self, file: String, reason: String, table: &mut Table) {
+        tracing::error!(file, "policy refused:\n{reason}");
+        self.gate.ledger.note(Event::policy_refused(&file, &reason));
+        table.refused_files.push(RefusedFile { file, reason });
+    }
+
+    /// The module of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Module>> {
+        lock(&self.table).modules.get(name).cloned()
+    }
+
+    /// All modules, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Module>> {
+        self.snapshot().modules.into_values().collect()
+    }
+
+    /// The policy files that say nothing valid.
+    #[must_use]
+    pub fn refused_files(&self) -> Vec<RefusedFile> {
+        self.snapshot().refused_files
+    }
+
+    /// The gate, for what else needs its parts.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The module's worker: the one that runs, or the standby, or a new one.
+    ///
+    /// # Errors
+    /// [`WorkerError`]
+    pub async fn worker(self: &Arc<Self>, module: &Module, admitted: &Arc<Admitted>) -> Result<Start, WorkerError> {
+        let mut slot = module.worker.lock().await;
+        if let Some(worker) = slot.as_ref().filter(|worker| worker.alive()) {
+            return Ok(Start { worker: Arc::clone(worker), cold: None });
+        }
+        let began = Instant::now();
+        let standby = match self.standby.lock().await.take() {
+            Some(standby) => standby,
+            None => Standby::spawn(&self.gate.host.libexec_dir).await?,
+        };
+        let worker = standby.assign(admitted, &self.gate.ledger).await?;
+        *slot = Some(Arc::clone(&worker));
+        module.counters.cold_starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let cold = began.elapsed();
+        tracing::info!(module = module.name, pid = worker.pid(), us = cold.as_micros(), "worker confined and running");
+        tokio::spawn(Arc::clone(self).prepare_standby());
+        Ok(Start { worker, cold: Some(cold) })
+    }
+
+    /// Has one hardened worker wait for whichever module comes next.
+    pub async fn prepare_standby(self: Arc<Self>) {
+        if !self.gate.host.standby {
+            return;
+        }
+        let mut slot = self.standby.lock().await;
+        if slot.is_none() {
+            match Standby::spawn(&self.gate.host.libexec_dir).await {
+                Ok(standby) => *slot = Some(standby),
+                Err(error) => tracing::error!(error = crate::chain(&error), "no standby worker"),
+            }
+        }
+    }
+
+    /// Ends workers that had nothing to do for a while.
+    pub async fn end_idle_workers(&self) {
+        for module in self.list() {
+            let mut slot = module.worker.lock().await;
+            if slot.as_ref().and_then(|worker| worker.idle_since()).is_some_and(|since| since.elapsed() > IDLE)
+                && let Some(worker) = slot.take()
+            {
+                worker.kill();
+            }
+        }
+    }
+
+    /// Ends everything.
+    pub async fn shut_down(&self) {
+        *self.standby.lock().await = None;
+        for module in self.list() {
+            if let Some(worker) = module.worker.lock().await.take() {
+                worker.kill();
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Table {
+        lock(&self.table).clone()
+    }
+}
+
+impl Module {
+    fn admitted(name: String, admitted: Arc<Admitted>) -> Self {
+        let permits = Arc::new(Semaphore::new(admitted.limits.instances as usize));
+        Self { name, state: Ok(admitted), permits, waiting: AtomicUsize::new(0), counters: Counters::default(), worker: tokio::sync::Mutex::new(None) }
+    }
+
+    fn refused(name: String, refused: Refused) -> Self {
+        let permits = Arc::new(Semaphore::new(0));
+        Self { name, state: Err(refused), permits, waiting: AtomicUsize::new(0), counters: Counters::default(), worker: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Its worker, if one runs.
+    #[must_use]
+    pub fn running_worker(&self) -> Option<Arc<Worker>> {
+        self.worker.try_lock().ok()?.as_ref().filter(|worker| worker.alive()).cloned()
+    }
+
+    fn is_the_same(&self, admitted: &Admitted) -> bool {
+        self.state.as_ref().is_ok_and(|old| {
+            old.digest == admitted.digest
+                && old.policy_digest == admitted.policy_digest
+                && old.graphs.iter().zip(&admitted.graphs).all(|((_, old), (_, new))| Arc::ptr_eq(old, new))
+        })
+    }
+}
+
+/// Lets what runs under an old policy end, then ends its worker.
+async fn retire(module: Arc<Module>) {
+    let instances = module.state.as_ref().map_or(0, |admitted| admitted.limits.instances);
+    let _all_ended = module.permits.acquire_many(instances).await;
+    if let Some(worker) = module.worker.lock().await.take() {
+        worker.kill();
+    }
+    module.permits.close();
+}
+
+/// The `*.toml` files of the directory in the order of their names, each with its text or why it has none.
+fn policy_files(dir: &Path) -> Vec<(String, Result<String, String>)> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => return vec![(dir.display().to_string(), Err(format!("cannot list the policy directory: {error}")))],
+    };
+    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.display().to_string(), policy_text(&path))).collect()
+}
+
+fn policy_text(path: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let file = crate::handle::file("policy", path).map_err(|error| crate::chain(&error))?;
+    let mut text = String::new();
+    file.take(MAX_POLICY + 1).read_to_string(&mut text).map_err(|error| format!("cannot read it: {error}"))?;
+    if text.len() as u64 > MAX_POLICY {
+        return Err(format!("it is longer than {MAX_POLICY} bytes"));
+    }
+    Ok(text)
+}
+
+fn report(table: &Table) -> LoadReport {
+    let mut report = LoadReport::default();
+    for module in table.modules.values() {
+        match &module.state {
+            Ok(_) => report.admitted.push(module.name.clone()),
+            Err(refused) => report.refused.push((module.name.clone(), refused.reason.clone())),
+        }
+    }
+    report.refused.extend(table.refused_files.iter().map(|refused| (refused.file.clone(), refused.reason.clone())));
+    report
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a worker may have nothing to do.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The longest policy file.
+const MAX_POLICY: u64 = 256 * 1024;

@@ -1,0 +1,160 @@
+//! From nothing to serving, and back.
+//!
+//! Runs in: daemon, on its main thread, which lives as long as it does.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeguard_audit::Event;
+use edgeguard_audit::Journal;
+use edgeguard_policy::HostConfig;
+use rustix::process::DumpableBehavior;
+use sd_notify::NotifyState;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::admit::Gate;
+use crate::cache::Cache;
+use crate::compiler::CompileError;
+use crate::compiler::Compiler;
+use crate::control;
+use crate::control::Control;
+use crate::graphs::Graphs;
+use crate::ledger::Ledger;
+use crate::ledger::LedgerError;
+use crate::modules::Modules;
+
+/// Why the daemon does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// It runs as root.
+    #[error("edgeguardd does not run as root: its children share its user. Start it by its systemd unit, or as a user of its own")]
+    Root,
+    /// The host's file.
+    #[error("the host's file is not valid:\n{0}")]
+    Config(String),
+    /// A file or directory.
+    #[error("cannot use {what} `{path}`")]
+    Path {
+        /// What it is for.
+        what: &'static str,
+        /// The path.
+        path: String,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal.
+    #[error("the journal does not open")]
+    Journal(#[from] edgeguard_audit::JournalError),
+    /// The compiler: the first child, so this is where a host that cannot confine shows.
+    #[error("the compiler does not start: this host may not give what confinement needs; `edgeguard doctor` says which")]
+    Compiler(#[from] CompileError),
+    /// The journal takes no records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A thread, a signal handler, a kernel facility.
+    #[error("cannot set up {0}")]
+    Kernel(&'static str, #[source] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartupError`]: the daemon did not come up.
+pub async fn run(host: HostConfig) -> Result<(), StartupError> {
+    // 1. Ourselves: no root, nothing to gain by an exec, nothing to read for a process of the same user.
+    if rustix::process::geteuid().is_root() {
+        return Err(StartupError::Root);
+    }
+    harden().map_err(|errno| StartupError::Kernel("our own hardening", errno.into()))?;
+
+    // 2. The journal first: whatever follows is recorded. Its lock also says that no other daemon lives on this state.
+    make_dir("the state directory", &host.state_dir)?;
+    make_dir("the runtime directory", &host.runtime_dir)?;
+    let (journal, recovery) = Journal::open(&host.state_dir.join("audit"), &origin())?;
+    let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
+    let ledger = Arc::new(ledger);
+    tracing::info!(?recovery, "journal open");
+    ledger.record(Event::daemon_started(env!("CARGO_PKG_VERSION"))).await?;
+
+    // 3. The first child shows whether this host can confine.
+    let cache = Cache::open(&host.state_dir).map_err(|source| StartupError::Path { what: "the native-code cache in", path: host.state_dir.display().to_string(), source })?;
+    let compiler = Compiler::new(&host.libexec_dir, &ledger).await?;
+    let graphs = Graphs::new(&host.libexec_dir, host.floor.landlock, Arc::clone(&ledger));
+
+    // 4. Admit.
+    let control_path = host.control.clone();
+    let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), host }));
+    let report = modules.load().await;
+    tracing::info!(admitted = report.admitted.len(), refused = report.refused.len(), "policies loaded");
+    tokio::spawn(Arc::clone(&modules).prepare_standby());
+
+    // 5. Serve.
+    let bound = control::bind(&control_path).map_err(|source| StartupError::Path { what: "the control socket", path: control_path.display().to_string(), source })?;
+    let serving = tokio::spawn(Control::new(Arc::clone(&modules)).serve(bound.listener));
+    notify(&[NotifyState::Ready]);
+    tracing::info!(socket = %bound.path.display(), "ready");
+    until_told(&modules, &ledger).await?;
+
+    // 6. Stop: no new requests, no children, nothing unwritten.
+    notify(&[NotifyState::Stopping]);
+    serving.abort();
+    modules.shut_down().await;
+    ledger.record(Event::daemon_stopped("told to")).await?;
+    ledger.stop();
+    let _ = tokio::task::spawn_blocking(move || clerk.join()).await;
+    let _ = std::fs::remove_file(&bound.path);
+    Ok(())
+}
+
+/// The daemon's own loop: signals, the watchdog, the clock.
+async fn until_told(modules: &Arc<Modules>, ledger: &Ledger) -> Result<(), StartupError> {
+    let handler = |kind| signal(kind).map_err(|error| StartupError::Kernel("signal handlers", error));
+    let (mut term, mut int, mut hup) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+    let mut janitor = tokio::time::interval(Duration::from_secs(10));
+    let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => {
+                notify(&[NotifyState::Reloading]);
+                modules.load().await;
+                notify(&[NotifyState::Ready]);
+            }
+            _ = janitor.tick() => modules.end_idle_workers().await,
+            // Fed by the loop that serves, and only while the journal's thread answers it.
+            _ = watchdog.tick() => if ledger.stats().await.is_some() {
+                notify(&[NotifyState::Watchdog]);
+            }
+        }
+    }
+}
+
+fn harden() -> rustix::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none)
+}
+
+fn make_dir(what: &'static str, path: &Path) -> Result<(), StartupError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartupError::Path { what, path: path.display().to_string(), source })
+}
+
+/// The log's origin: this machine's name, without what a name may not hold.
+fn origin() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(64).collect();
+    format!("edgeguard/{}", if clean.is_empty() { "host" } else { &clean })
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager does not hear us");
+    }
+}

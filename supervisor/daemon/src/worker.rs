@@ -1,0 +1,285 @@
+//! Worker processes: from a standby that knows nothing to the confined process of one module.
+//!
+//! Runs in: daemon.
+//! The order is in the types: [`Standby`] → [`Standby::assign`] → [`Worker`]; only a `Worker` can [`Worker::invoke`], and there is one only after the daemon
+//! looked at the process itself and wrote what it found to the journal.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use edgeguard_audit::Consumer;
+use edgeguard_audit::Event;
+use edgeguard_audit::Source;
+use edgeguard_sandbox::Report;
+use edgeguard_sandbox::Role;
+use edgeguard_sandbox::SharedMemory;
+use edgeguard_wire::Dialogue;
+use edgeguard_wire::worker::Assignment;
+use edgeguard_wire::worker::Finished;
+use edgeguard_wire::worker::FromWorker;
+use edgeguard_wire::worker::Invocation;
+use edgeguard_wire::worker::ToWorker;
+use rustix::event::EventfdFlags;
+use tokio::sync::oneshot;
+
+use crate::admit::Admitted;
+use crate::child::Child;
+use crate::child::ChildError;
+use crate::child::Exit;
+use crate::compiler::STARTUP;
+use crate::graphs::GraphError;
+use crate::graphs::REGION;
+use crate::ledger::Ledger;
+use crate::ledger::LedgerError;
+use crate::ledger::SourceId;
+
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The process.
+    #[error("the worker did not come up")]
+    Child(#[from] ChildError),
+    /// A graph it needs.
+    #[error("a granted graph is not there")]
+    Graph(#[from] GraphError),
+    /// Shared memory.
+    #[error("cannot make an audit ring")]
+    Ring(#[source] std::io::Error),
+    /// The journal takes no records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A hardened process with a running engine and nothing granted.
+#[derive(Debug)]
+pub struct Standby {
+    child: Child,
+    dialogue: Dialogue,
+}
+
+/// How an invocation ended, as the daemon knows it.
+#[derive(Debug)]
+pub enum Ended {
+    /// The worker said so.
+    Finished(Finished),
+    /// The worker is gone.
+    WorkerGone(Exit),
+}
+
+/// A confined worker of one module.
+#[derive(Debug)]
+pub struct Worker {
+    /// Sorts by time; names the worker in records.
+    pub uuid: uuid::Uuid,
+    /// What the worker reported of its confinement, and the daemon checked.
+    pub report: Report,
+    /// Where the module's rings are known in the ledger.
+    pub source: SourceId,
+    child: Child,
+    pending: Mutex<HashMap<u64, oneshot::Sender<Ended>>>,
+    gone: Mutex<Option<Exit>>,
+    next: AtomicU64,
+    last_used: Mutex<Instant>,
+}
+
+impl Standby {
+    /// Starts a worker process and waits until it has hardened itself.
+    ///
+    /// # Errors
+    /// It does not start, or this host lacks what it needs.
+    pub async fn spawn(libexec: &Path) -> Result<Self, WorkerError> {
+        let child = Child::spawn(Role::Worker, &libexec.join("edgeguard-worker"))?;
+        let mut dialogue = Dialogue::new();
+        match child.recv_within(&mut dialogue, STARTUP).await? {
+            FromWorker::Standby => Ok(Self { child, dialogue }),
+            _ => Err(child.refused("it spoke out of turn").into()),
+        }
+    }
+
+    /// Gives it everything it may ever have, watches it lock itself in, looks, records, and only then lets it run.
+    ///
+    /// # Errors
+    /// It refuses, or is not confined as the policy wants.
+    pub async fn assign(mut self, module: &Arc<Admitted>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
+        // The grant is on the disk before it is in the worker's hands.
+        ledger.record(Event::grants_given(&module.name, &module.grants_in_words())).await?;
+        let uuid = uuid::Uuid::now_v7();
+        let (assignment, fds, rings) = provisions(module)?;
+        let doorbell = eventfd()?;
+        let mut passed: Vec<BorrowedFd<'_>> = vec![module.code.as_fd(), doorbell.as_fd()];
+        passed.extend(module.dirs.iter().map(|(_, dir)| dir.as_fd()));
+        passed.extend(fds.iter().map(OwnedFd::as_fd));
+        self.child.send(&ToWorker::Assign(Box::new(assignment)), &passed)?;
+        drop(passed);
+
+        let report = match self.child.recv_within(&mut self.dialogue, STARTUP).await? {
+            FromWorker::Confined(report) => *report,
+            FromWorker::Refused { reason } => return Err(self.child.refused(&reason).into()),
+            _ => return Err(self.child.refused("it spoke out of turn").into()),
+        };
+        self.child.look()?;
+        ledger.record(Event::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
+        let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);
+        let source = ledger.attach(source, rings, doorbell);
+        self.child.send(&ToWorker::Run, &[])?;
+
+        let worker = Arc::new(Worker {
+            uuid,
+            report,
+            source,
+            child: self.child,
+            pending: Mutex::default(),
+            gone: Mutex::new(None),
+            next: AtomicU64::new(1),
+            last_used: Mutex::new(Instant::now()),
+        });
+        tokio::spawn(listen(Arc::clone(&worker), self.dialogue, Arc::clone(module), Arc::clone(ledger)));
+        for (index, (_, host)) in module.graphs.iter().enumerate() {
+            tokio::spawn(renew(Arc::downgrade(&worker), index, Arc::clone(host), module.limits.instances));
+        }
+        Ok(worker)
+    }
+}
+
+impl Worker {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        lock(&self.gone).is_none()
+    }
+
+    /// Since when it has had nothing to do; `None` while it has.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        lock(&self.pending).is_empty().then(|| *lock(&self.last_used))
+    }
+
+    /// Runs one fresh instance with these ends of its pipes.
+    ///
+    /// # Errors
+    /// The worker takes no frame. It is then killed.
+    pub fn invoke(&self, stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd) -> Result<oneshot::Receiver<Ended>, ChildError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (ended, end) = oneshot::channel();
+        // Held over the look at `gone`, so that the listener either sees this entry or has said that the worker is gone.
+        let mut pending = lock(&self.pending);
+        if let Some(exit) = *lock(&self.gone) {
+            let _ = ended.send(Ended::WorkerGone(exit));
+            return Ok(end);
+        }
+        pending.insert(id, ended);
+        drop(pending);
+        let frame = ToWorker::Invoke(Invocation { id });
+        self.child.send(&frame, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).inspect_err(|_| self.child.kill())?;
+        Ok(end)
+    }
+
+    /// Ends it; whatever runs in it ends with it.
+    pub fn kill(&self) {
+        self.child.kill();
+    }
+}
+
+/// Everything beside the code and the directories: for each instance a ring, and for each of its graphs a channel.
+fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consumer>), WorkerError> {
+    let mut fds = Vec::new();
+    let mut rings = Vec::new();
+    for _ in 0..module.limits.instances {
+        let (memory, fd) = SharedMemory::create("audit-ring", edgeguard_audit::RING_LEN).map_err(WorkerError::Ring)?;
+        rings.push(Consumer::new(memory));
+        fds.push(fd);
+        for (_, host) in &module.graphs {
+            let connection = host.connect()?;
+            fds.push(connection.socket);
+            fds.push(connection.region);
+        }
+    }
+    let graph = |(grant, host): &(String, Arc<crate::graphs::GraphHost>)| {
+        let model = host.loaded().ok_or(GraphError::Down)?.model.clone();
+        Ok(edgeguard_wire::worker::Graph { name: grant.clone(), model, region: REGION })
+    };
+    let assignment = Assignment {
+        module: module.name.clone(),
+        kind: module.kind,
+        dirs: module.dirs.iter().map(|(dir, _)| dir.clone()).collect(),
+        graphs: module.graphs.iter().map(graph).collect::<Result<_, GraphError>>()?,
+        limits: module.limits,
+        args: module.args.clone(),
+        env: module.env.clone(),
+        landlock_floor: module.landlock_floor,
+    };
+    Ok((assignment, fds, rings))
+}
+
+/// Hears what the worker says until it is gone, then accounts for what it left behind.
+async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitted>, ledger: Arc<Ledger>) {
+    let cause = loop {
+        match worker.child.recv(&mut dialogue).await {
+            Ok(FromWorker::Finished(finished)) => {
+                *lock(&worker.last_used) = Instant::now();
+                if let Some(ended) = lock(&worker.pending).remove(&finished.id) {
+                    let _ = ended.send(Ended::Finished(finished));
+                }
+            }
+            Ok(FromWorker::GraphStalled { graph }) => {
+                if let Some((name, host)) = module.graphs.get(usize::from(graph)) {
+                    tracing::warn!(module = module.name, graph = name, "compute did not end before the deadline; its host is replaced");
+                    host.replace();
+                }
+            }
+            Ok(_) => break None,
+            Err(ChildError::Channel { source: edgeguard_wire::ChannelError::Closed, .. }) => break None,
+            Err(error) => break Some(crate::chain(&error)),
+        }
+    };
+    worker.child.kill();
+    let exit = worker.child.reap().await;
+    *lock(&worker.gone) = Some(exit);
+    ledger.detach(worker.source).await;
+    let how = cause.map_or_else(|| exit.to_string(), |cause| format!("{exit}; {cause}"));
+    ledger.note(Event::process_exited(worker.pid(), "worker", &module.name, &how));
+    tracing::info!(module = module.name, pid = worker.pid(), how, "worker is gone");
+    for (_, ended) in lock(&worker.pending).drain() {
+        let _ = ended.send(Ended::WorkerGone(exit));
+    }
+}
+
+/// Gives the worker new channels each time a graph host was replaced.
+async fn renew(worker: std::sync::Weak<Worker>, index: usize, host: Arc<crate::graphs::GraphHost>, instances: u32) {
+    let mut generations = host.generations();
+    while generations.changed().await.is_ok() {
+        let Some(worker) = worker.upgrade().filter(|worker| worker.alive()) else { return };
+        let connect = || -> Result<(), WorkerError> {
+            let connections = (0..instances).map(|_| host.connect()).collect::<Result<Vec<_>, _>>()?;
+            let fds: Vec<BorrowedFd<'_>> = connections.iter().flat_map(|connection| [connection.socket.as_fd(), connection.region.as_fd()]).collect();
+            worker.child.send(&ToWorker::RenewGraph { graph: u16::try_from(index).unwrap_or(u16::MAX) }, &fds)?;
+            Ok(())
+        };
+        if let Err(error) = connect() {
+            tracing::error!(graph = host.name, error = crate::chain(&error), "a worker keeps its broken channel");
+        }
+    }
+}
+
+fn eventfd() -> Result<OwnedFd, WorkerError> {
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| WorkerError::Ring(errno.into()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
