@@ -92,7 +92,7 @@ impl Restricted {
         rustix::process::setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) })
             .map_err(Unconfinable::step("limit the number of processes"))?;
 
-        let filters = Filters::stage2(profile);
+        let filters = Filters::stage2(profile, self.facts.own_root.in_force());
         let seccomp_stage2 = filters.digest()?;
         filters.load(Spread::AllThreads)?;
 

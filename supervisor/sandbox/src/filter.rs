@@ -27,7 +27,7 @@ use crate::rules::Table;
 
 /// Which threads a filter is loaded into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spread {
+pub enum Spread {
     /// The calling one, which is the only one.
     ThisThread,
     /// All of the process (`SECCOMP_FILTER_FLAG_TSYNC`), or none.
@@ -47,13 +47,8 @@ impl Filters {
     }
 
     /// The final filters.
-    pub fn stage2(profile: &Profile) -> Self {
-        Self { tables: rules::stage2(profile) }
-    }
-
-    /// Filters of other tables; for the tests that take a row away.
-    pub fn of(tables: Vec<Table>) -> Self {
-        Self { tables }
+    pub fn stage2(profile: &Profile, own_root: bool) -> Self {
+        Self { tables: rules::stage2(profile, own_root) }
     }
 
     /// Number of rows.
@@ -78,7 +73,10 @@ impl Filters {
     }
 
     /// Loads them for good. Each load sets no-new-privs again, so no earlier filter may forbid that `prctl`.
-    pub(crate) fn load(&self, spread: Spread) -> Result<(), Unconfinable> {
+    ///
+    /// # Errors
+    /// [`Unconfinable::Filter`]; filters before the failing one stay loaded.
+    pub fn load(&self, spread: Spread) -> Result<(), Unconfinable> {
         for table in &self.tables {
             let program = compile(table, std::process::id())?;
             match spread {
@@ -91,7 +89,7 @@ impl Filters {
     }
 }
 
-fn compile(table: &Table, process: u32) -> Result<BpfProgram, Unconfinable> {
+pub(crate) fn compile(table: &Table, process: u32) -> Result<BpfProgram, Unconfinable> {
     let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut any_arguments = Vec::new();
     for rule in &table.rules {
@@ -113,6 +111,7 @@ fn compile(table: &Table, process: u32) -> Result<BpfProgram, Unconfinable> {
     let (mismatch, matched) = match table.effect {
         Effect::AllowElseKill => (SeccompAction::KillProcess, SeccompAction::Allow),
         Effect::FailElseAllow(errno) => (SeccompAction::Allow, SeccompAction::Errno(errno.unsigned_abs())),
+        Effect::AllowElseFail(errno) => (SeccompAction::Errno(errno.unsigned_abs()), SeccompAction::Allow),
     };
     SeccompFilter::new(calls, mismatch, matched, ARCHITECTURE)
         .and_then(BpfProgram::try_from)
@@ -126,6 +125,7 @@ fn conditions(rule: &Rule, process: u32) -> Result<SeccompRule, seccompiler::Bac
             Condition::IsNot(value) => (Width::Dword, Op::Ne, value.into()),
             Condition::Masked { mask, value } => (Width::Dword, Op::MaskedEq(mask.into()), value.into()),
             Condition::Null => (Width::Qword, Op::Eq, 0),
+            Condition::NotNull => (Width::Qword, Op::Ne, 0),
             Condition::OwnProcess => (Width::Dword, Op::Eq, process.into()),
         };
         SeccompCondition::new(argument.index, width, op, value)

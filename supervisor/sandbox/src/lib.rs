@@ -28,6 +28,7 @@ pub use confine::FsGrant;
 pub use confine::Restricted;
 pub use error::Unconfinable;
 pub use filter::Filters;
+pub use filter::Spread;
 pub use harden::Hardened;
 pub use harden::harden;
 pub use inspect::ProcessStatus;

@@ -15,6 +15,7 @@ pub use row::Condition;
 pub use row::Rule;
 pub use row::arg;
 pub(crate) use row::call;
+pub(crate) use row::manual_name;
 
 use crate::FilesystemUse;
 use crate::Profile;
@@ -27,6 +28,8 @@ pub enum Effect {
     AllowElseKill,
     /// The table's calls fail with this error number; any other is for the next filter to judge.
     FailElseAllow(i32),
+    /// The table's calls are let through; any other fails with this error number.
+    AllowElseFail(i32),
 }
 
 /// A filter: its name, its effect, its rows.
@@ -46,8 +49,10 @@ pub fn stage1(role: Role) -> Vec<Table> {
     let mut rules = locked(&widest);
     // Setup may open by path and the role's own calls come without the final restrictions, so the wider rows replace the narrow.
     let setup = setup::of(role);
-    let replaced = |rule: &Rule| setup.iter().any(|wider| wider.syscall == rule.syscall && wider.arguments.is_empty());
-    rules.retain(|rule| !replaced(rule));
+    let replaces = |wider: &Rule, rule: &Rule| {
+        wider.syscall == rule.syscall && (wider.arguments.is_empty() || wider.arguments == rule.arguments)
+    };
+    rules.retain(|rule| !setup.iter().any(|wider| replaces(wider, rule)));
     rules.extend(setup);
     vec![
         Table { name: "setup, errors", effect: Effect::FailElseAllow(libc::ENOSYS), rules: setup::NOT_THERE.to_vec() },
@@ -56,11 +61,22 @@ pub fn stage1(role: Role) -> Vec<Table> {
 }
 
 /// The filters of the locked phase, in the order in which they are loaded.
-pub fn stage2(profile: &Profile) -> Vec<Table> {
+///
+/// `own_root`: the process sees a root that holds nothing but its grants.
+pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     let mut rules = locked(profile);
-    rules.extend(common::REFUSED.iter().copied());
+    let mut refused = common::REFUSED.to_vec();
+    if profile.role == Role::Worker && profile.filesystem == FilesystemUse::ReadWrite {
+        if own_root {
+            rules.extend(filesystem::WRITE_IN_OWN_ROOT);
+        } else {
+            refused.extend(filesystem::REFUSED_IN_HOST_ROOT);
+        }
+    }
+    // What one filter answers with an error, the other must not kill for.
+    rules.extend(refused.iter().copied());
     vec![
-        Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: common::REFUSED.to_vec() },
+        Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: refused },
         Table { name: "locked", effect: Effect::AllowElseKill, rules },
     ]
 }

@@ -40,6 +40,8 @@ pub enum Condition {
     },
     /// All 64 bits are zero: a null pointer.
     Null,
+    /// Not all 64 bits are zero.
+    NotNull,
     /// The low 32 bits are this process's id.
     OwnProcess,
 }
@@ -83,6 +85,11 @@ impl At {
         self.check(Condition::Null)
     }
 
+    /// Must be a pointer to something.
+    pub const fn not_null(self) -> Argument {
+        self.check(Condition::NotNull)
+    }
+
     /// Must be the id of the process itself.
     pub const fn own_process(self) -> Argument {
         self.check(Condition::OwnProcess)
@@ -97,7 +104,7 @@ macro_rules! call {
     ($syscall:ident, [$($argument:expr),*], $why:literal) => {
         $crate::rules::Rule {
             syscall: ::libc::$syscall,
-            name: $crate::rules::row::manual_name(stringify!($syscall)),
+            name: $crate::rules::manual_name(stringify!($syscall)),
             arguments: &[$($argument),*],
             why: $why,
         }

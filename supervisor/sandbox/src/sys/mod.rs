@@ -6,3 +6,5 @@
 pub mod code;
 pub(crate) mod map;
 pub(crate) mod process;
+#[cfg(feature = "trial")]
+pub mod trial;
