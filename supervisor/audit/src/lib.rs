@@ -1,1 +1,31 @@
-//! (being built)
+//! The journal: what a guest, an operator and the product itself did, on record.
+//!
+//! Runs in: worker (records into its ring), daemon (drains rings, writes the journal), CLI (reads, verifies, exports).
+//! Does not: store a byte of any payload, nor decide anything.
+
+#![forbid(unsafe_code)]
+
+mod call_table;
+mod calls;
+mod clock;
+mod record;
+mod ring;
+
+pub use calls::CallId;
+pub use calls::INTERFACES;
+pub use calls::Interface;
+pub use calls::call_id;
+pub use clock::boottime_ns;
+pub use clock::realtime_ns;
+pub use record::BadRecord;
+pub use record::Outcome;
+pub use record::RULE_GRAPHS;
+pub use record::Record;
+pub use record::TEXT;
+pub use record::TRUNCATED;
+pub use ring::Consumer;
+pub use ring::MAX_TEXT;
+pub use ring::NotARing;
+pub use ring::Producer;
+pub use ring::RING_LEN;
+pub use ring::RingCorrupt;
