@@ -1,1 +1,62 @@
-//! (being built)
+//! Signed modules: a module and its bundle go in, a [`VerifiedModule`] or a [`Rejection`] comes out.
+//!
+//! Runs in: daemon (admission) and CLI (`keygen`, `sign`, `verify`, `explain`).
+//! Invariant: a [`VerifiedModule`] exists only if a trusted key's signature over exactly its bytes was verified.
+//! Does not: open a file by path, look at a clock, use a network, or decide what a verified module may do.
+//!
+//! Accepted are sigstore bundles v0.3 that a key signed: ECDSA P-256, P-384 or Ed25519, as a message signature or as an
+//! in-toto statement in a DSSE envelope. A bundle that carries evidence which is not checked here is refused, not half-checked.
+//!
+//! ```
+//! use edgeguard_attest::{Algorithm, TrustRoot, UnverifiedModule, sign::SigningKey};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let vendor = SigningKey::generate(Algorithm::EcdsaP256)?;
+//! let wasm = b"\0asm\x01\0\0\0".to_vec();
+//! let bundle = vendor.sign(&wasm)?;
+//!
+//! let trust = TrustRoot::new(vec![vendor.public().clone().named("vendor.pub")])?;
+//! let verified = UnverifiedModule::from_bytes(wasm)?.verify(bundle.as_bytes(), &trust)?;
+//! assert_eq!(verified.proof().key_name, "vendor.pub");
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod gate;
+mod json;
+mod keys;
+mod module;
+mod pem;
+mod read;
+mod rejection;
+pub mod sign;
+mod statement;
+mod verify;
+
+pub use crate::gate::MAX_BUNDLE;
+pub use crate::keys::Algorithm;
+pub use crate::keys::KeyError;
+pub use crate::keys::KeyId;
+pub use crate::keys::MAX_KEYS;
+pub use crate::keys::TrustError;
+pub use crate::keys::TrustRoot;
+pub use crate::keys::TrustedKey;
+pub use crate::module::Form;
+pub use crate::module::MAX_MODULE;
+pub use crate::module::ModuleDigest;
+pub use crate::module::Proof;
+pub use crate::module::UnverifiedModule;
+pub use crate::module::VerifiedModule;
+pub use crate::module::WasmKind;
+pub use crate::pem::MAX_KEY_FILE;
+pub use crate::read::ReadError;
+pub use crate::read::bundle_path;
+pub use crate::read::read_bounded;
+pub use crate::read::read_bundle;
+pub use crate::read::read_module;
+pub use crate::rejection::Check;
+pub use crate::rejection::Code;
+pub use crate::rejection::Passed;
+pub use crate::rejection::Rejection;
+pub use crate::rejection::SHOWN;
+pub use crate::rejection::explain;
