@@ -1,1 +1,99 @@
-//! (being built)
+//! Policy files: text in, [`Policy`] out, every mistake at once with the place it stands at.
+//!
+//! Runs in: daemon (at start and reload) and command line (`edgeguard policy check`).
+//! Does not: open a file, look at the host, or ask the time. What is given as text or bytes is all it sees.
+//! Invariant: a [`Policy`] or a [`HostConfig`] exists only if its whole text was understood and every value is within its bounds.
+//!
+//! ```
+//! let text = r#"
+//! version = 1
+//! [module]
+//! name = "hello"
+//! path = "/var/lib/edgeguard/modules/hello.wasm"
+//! mode = "command"
+//! [[module.signer]]
+//! key = "/etc/edgeguard/keys/acme.pub"
+//! [limits]
+//! memory = "16 MiB"
+//! deadline = "500 ms"
+//! instances = 2
+//! output = "64 KiB"
+//! "#;
+//! let policy = edgeguard_policy::parse("hello.toml", text)?;
+//! assert_eq!(policy.limits.memory, 16 << 20);
+//! # Ok::<(), edgeguard_policy::Diagnostics>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod codes;
+pub mod imports;
+
+mod bounds;
+mod compare;
+mod diagnostic;
+mod document;
+mod host;
+mod names;
+mod overlap;
+mod paths;
+mod policy;
+mod render;
+mod resolve;
+mod schema;
+mod set;
+mod source;
+mod suggest;
+mod units;
+
+pub use bounds::*;
+pub use codes::Code;
+pub use codes::Severity;
+pub use diagnostic::Diagnostic;
+pub use diagnostic::Diagnostics;
+pub use host::HostConfig;
+pub use imports::ModuleImports;
+pub use names::GraphName;
+pub use names::ModuleName;
+pub use names::Principal;
+pub use policy::Access;
+pub use policy::DirGrant;
+pub use policy::Encoding;
+pub use policy::Floor;
+pub use policy::GraphGrant;
+pub use policy::Limits;
+pub use policy::Mode;
+pub use policy::Place;
+pub use policy::Policy;
+pub use policy::Signer;
+pub use policy::Target;
+pub use render::Colour;
+pub use set::check_set;
+pub use source::Source;
+pub use source::escape;
+
+/// Reads one policy file.
+///
+/// `file_name` is only echoed in diagnostics; nothing is opened.
+///
+/// # Errors
+/// Every mistake in the text, not only the first. Warnings travel in [`Policy::warnings`] when the policy stands,
+/// and beside the errors when it does not.
+pub fn parse(file_name: &str, text: &str) -> Result<Policy, Diagnostics> {
+    resolve::policy(&Source::new(file_name, text))
+}
+
+/// Reads one policy file as it lies on disk.
+///
+/// # Errors
+/// As [`parse`]; besides, text that is not UTF-8 or larger than [`MAX_TEXT`].
+pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Policy, Diagnostics> {
+    resolve::policy(&Source::from_bytes(file_name, bytes)?)
+}
+
+/// Reads the host's own file, `/etc/edgeguard/edgeguard.toml`.
+///
+/// # Errors
+/// Every mistake in the text, not only the first.
+pub fn parse_host(file_name: &str, text: &str) -> Result<HostConfig, Diagnostics> {
+    host::resolve(&Source::new(file_name, text))
+}

@@ -1,0 +1,48 @@
+//! The bounds that every policy must keep, in one place: the reference page, the checks and the tests read them here.
+//!
+//! Runs in: daemon and command line.
+
+use std::time::Duration;
+
+/// Largest policy or host file, in bytes.
+pub const MAX_TEXT: usize = 256 * 1024;
+/// Largest number of diagnostics kept for one text; the rest are counted.
+pub const MAX_DIAGNOSTICS: usize = 256;
+/// Most directories that one module may be granted.
+pub const MAX_DIRS: usize = 32;
+/// Most graphs that one module may be granted.
+pub const MAX_GRAPHS: usize = 8;
+/// Most signers that one policy may name.
+pub const MAX_SIGNERS: usize = 16;
+/// Most environment variables.
+pub const MAX_ENV: usize = 64;
+/// Most arguments.
+pub const MAX_ARGS: usize = 64;
+/// Longest argument, environment name or environment value, in bytes.
+pub const MAX_WORD: usize = 4096;
+/// Most users and groups in one list of the host file.
+pub const MAX_PRINCIPALS: usize = 64;
+/// Longest path, in bytes (`PATH_MAX` less its terminating zero).
+pub const MAX_PATH: usize = 4095;
+/// Instances at once.
+pub const INSTANCES: (u32, u32) = (1, 16);
+/// Most channels to graph hosts that one worker holds: instances × graphs.
+pub const MAX_CHANNELS: u32 = 64;
+/// Linear memory of one instance, in bytes: one wasm page to the whole 32-bit address space.
+pub const MEMORY: (u64, u64) = (64 * 1024, 4 << 30);
+/// Wall time of one invocation.
+pub const DEADLINE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
+/// Bytes on standard output and standard error of one invocation together.
+pub const OUTPUT: (u64, u64) = (0, 1 << 30);
+/// Files open at once in one instance.
+pub const OPEN_FILES: (u32, u32) = (0, 1024);
+/// `limits.open-files` where the policy is silent.
+pub const DEFAULT_OPEN_FILES: u32 = 16;
+/// Elements in all tables of one instance.
+pub const TABLE_ELEMENTS: (u32, u32) = (0, 10_000_000);
+/// `limits.table-elements` where the policy is silent.
+pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
+/// Landlock ABI levels that `require.landlock` may name. 3 is Linux 6.2: the first that also stops `truncate`.
+pub const LANDLOCK: (u32, u32) = (1, 7);
+/// `require.landlock` where nobody says otherwise.
+pub const DEFAULT_LANDLOCK: u32 = 3;

@@ -1,0 +1,107 @@
+//! Grants that reach each other, or reach what no module may reach.
+//!
+//! Runs in: daemon and command line.
+//! Does not: know of symbolic or hard links; the daemon opens each granted directory without following links.
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Diagnostics;
+use crate::host::HostConfig;
+use crate::paths::within;
+use crate::policy::Access;
+use crate::policy::DirGrant;
+use crate::policy::Place;
+use crate::policy::Policy;
+use crate::source::Source;
+
+/// A directory grant and where its two paths stand.
+pub(crate) struct Placed {
+    pub(crate) grant: DirGrant,
+    pub(crate) guest: Range<usize>,
+    pub(crate) host: Range<usize>,
+}
+
+impl Placed {
+    fn host_text(&self) -> &str {
+        self.grant.host.to_str().unwrap_or_default()
+    }
+}
+
+/// Every pair of grants that overlap, on the host's side or the guest's.
+pub(crate) fn check_pairs(dirs: &[Placed], source: &Source, found: &mut Diagnostics) {
+    for (i, later) in dirs.iter().enumerate() {
+        for earlier in dirs.iter().take(i) {
+            let hosts = (later.host_text(), &later.host, earlier.host_text(), &earlier.host);
+            let guests = (later.grant.guest.as_str(), &later.guest, earlier.grant.guest.as_str(), &earlier.guest);
+            for (mine, here, other, there) in [hosts, guests] {
+                let message = if mine == other {
+                    "directory is granted twice"
+                } else if within(mine, other) || within(other, mine) {
+                    "directory grants overlap"
+                } else {
+                    continue;
+                };
+                let label = if mine == other { "the same directory again" } else { "one lies inside the other" };
+                let diagnostic = Diagnostic::new(Code::Overlap, message).at(source, here.clone(), label);
+                found.push(
+                    diagnostic
+                        .also(source, there.clone(), "granted here")
+                        .help("keep one of the two, or grant directories that lie beside each other"),
+                );
+            }
+        }
+    }
+}
+
+/// A directory that is one of the kernel's doors.
+pub(crate) fn check_system(dir: &Placed, source: &Source, found: &mut Diagnostics) {
+    let host = dir.host_text();
+    if host == "/" || KERNEL.iter().any(|door| within(host, door)) {
+        found.push(
+            Diagnostic::new(Code::SystemDir, format!("`{host}` may not be granted"))
+                .at(source, dir.host.clone(), "no module is given this")
+                .help("grant the directory that holds the module's own data"),
+        );
+    }
+}
+
+/// A writable directory that holds what admission depends on.
+pub(crate) fn check_self(dir: &Placed, holds: &[(&str, &str, Range<usize>)], source: &Source, found: &mut Diagnostics) {
+    if dir.grant.access != Access::ReadWrite || dir.host_text() == "/" {
+        return;
+    }
+    for (what, path, span) in holds.iter().filter(|(_, path, _)| within(path, dir.host_text())) {
+        found.push(
+            Diagnostic::new(Code::SelfGrant, format!("module could change {what}"))
+                .at(source, dir.host.clone(), "granted with `read-write`")
+                .also(source, span.clone(), format!("`{path}` lies in it"))
+                .help("grant another directory, or this one with `access = \"read\"`"),
+        );
+    }
+}
+
+/// Grants that reach the supervisor's own directories, or that hold them.
+pub(crate) fn check_own_dirs(policy: &Policy, host: &HostConfig, found: &mut Diagnostics) {
+    let modules = host.state_dir.join("modules");
+    let models = host.state_dir.join("models");
+    let own = [&host.policy_dir, &host.state_dir, &host.runtime_dir, &host.libexec_dir];
+    for (i, dir) in policy.dirs.iter().enumerate() {
+        let public = [&modules, &models].into_iter().any(|p| inside(&dir.host, p)) && dir.access == Access::Read;
+        let Some(reached) = own.iter().find(|o| inside(&dir.host, o) || inside(o, &dir.host)).filter(|_| !public) else { continue };
+        let message = format!("`{}` may not be granted", dir.host.display());
+        let label = format!("`{}` is the supervisor's own", reached.display());
+        found.push(
+            policy.diagnostic(Code::SystemDir, message, Place::Dir(i), label).help("grant the directory that holds the module's own data"),
+        );
+    }
+}
+
+fn inside(inner: &Path, outer: &Path) -> bool {
+    inner.starts_with(outer)
+}
+
+/// Directories through which the kernel is steered or other processes are seen.
+const KERNEL: &[&str] = &["/proc", "/sys", "/dev"];

@@ -1,0 +1,241 @@
+//! What a policy says once it is understood.
+//!
+//! Runs in: daemon and command line.
+//! Invariant: only [`crate::parse`] makes a [`Policy`], so every value here is within `bounds`.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bounds::DEFAULT_LANDLOCK;
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Diagnostics;
+use crate::host::HostConfig;
+use crate::names::GraphName;
+use crate::names::ModuleName;
+use crate::source::Source;
+
+/// One module's policy: everything it may have, and nothing that is not written here.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// How the module is called on this host.
+    pub name: ModuleName,
+    /// The `.wasm` file; its bundle lies beside it.
+    pub path: PathBuf,
+    /// How the module is run.
+    pub mode: Mode,
+    /// Whose signatures count.
+    pub signers: Vec<Signer>,
+    /// How many different signers must have signed: 1..=`signers.len()`.
+    pub threshold: u32,
+    /// Granted directories, in the order of the file.
+    pub dirs: Vec<DirGrant>,
+    /// Granted graphs, in the order of the file.
+    pub graphs: Vec<GraphGrant>,
+    /// The limits of one instance, and how many there may be at once.
+    pub limits: Limits,
+    /// The guest's environment.
+    pub env: BTreeMap<String, String>,
+    /// The guest's arguments after its own name.
+    pub args: Vec<String>,
+    /// What the kernel must be able to enforce for this module.
+    pub floor: Floor,
+    /// SHA-256 of the text.
+    pub digest: [u8; 32],
+    /// What is not wrong but worth a look.
+    pub warnings: Diagnostics,
+    pub(crate) source: Source,
+    pub(crate) places: Places,
+}
+
+/// How a module is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `_start` or `wasi:cli/run`, a fresh instance for every invocation.
+    Command,
+}
+
+/// Somebody whose signature counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signer {
+    /// The holder of a key.
+    Key {
+        /// The public key, PEM.
+        path: PathBuf,
+    },
+}
+
+/// A directory that a module may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirGrant {
+    /// Where the guest sees it: absolute.
+    pub guest: String,
+    /// Where it is: absolute.
+    pub host: PathBuf,
+    /// What may be done in it.
+    pub access: Access,
+}
+
+/// What may be done in a granted directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// List it and read its files.
+    Read,
+    /// Besides, create, write, rename and remove in it.
+    ReadWrite,
+}
+
+/// A model that a module may compute with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphGrant {
+    /// The name that `load-by-name` takes.
+    pub name: GraphName,
+    /// The model file.
+    pub model: PathBuf,
+    /// SHA-256 of the model file.
+    pub sha256: [u8; 32],
+    /// The model's format.
+    pub encoding: Encoding,
+    /// Where it is computed.
+    pub target: Target,
+}
+
+/// Formats of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// ONNX.
+    Onnx,
+}
+
+/// Where a model is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// On the CPU.
+    Cpu,
+}
+
+/// The limits of one instance, and how many there may be at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, in bytes.
+    pub memory: u64,
+    /// Wall time of one invocation.
+    pub deadline: Duration,
+    /// Instances at once.
+    pub instances: u32,
+    /// Bytes on standard output and standard error together.
+    pub output: u64,
+    /// Files open at once, preopened directories not counted.
+    pub open_files: u32,
+    /// Elements in all tables.
+    pub table_elements: u32,
+}
+
+/// What the kernel must be able to enforce, below which a module is not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    /// The Landlock ABI.
+    pub landlock: u32,
+}
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self { landlock: DEFAULT_LANDLOCK }
+    }
+}
+
+/// A value in the policy's text, for diagnostics about what it names (a file that is not there, say).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `module.name`
+    Name,
+    /// `module.path`
+    Path,
+    /// `key` of the signer with this index.
+    Signer(usize),
+    /// `host` of the directory with this index.
+    Dir(usize),
+    /// `model` of the graph with this index.
+    Model(usize),
+    /// `sha256` of the graph with this index.
+    Digest(usize),
+    /// `limits.memory`
+    Memory,
+    /// `limits.table-elements`, or the section where the key is absent.
+    TableElements,
+    /// `require.landlock`; the module's name where the policy is silent.
+    Landlock,
+}
+
+/// Where the values stand, as byte ranges of the text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    pub(crate) name: Range<usize>,
+    pub(crate) path: Range<usize>,
+    pub(crate) signers: Vec<Range<usize>>,
+    pub(crate) dirs: Vec<Range<usize>>,
+    pub(crate) models: Vec<Range<usize>>,
+    pub(crate) digests: Vec<Range<usize>>,
+    pub(crate) memory: Range<usize>,
+    pub(crate) table_elements: Range<usize>,
+    pub(crate) landlock: Option<Range<usize>>,
+}
+
+impl Policy {
+    /// The stricter of the policy's floor and the host's, never laxer than either.
+    #[must_use]
+    pub fn effective_floor(&self, host: &HostConfig) -> Floor {
+        Floor { landlock: self.floor.landlock.max(host.floor.landlock) }
+    }
+
+    /// What the host's own file has against this policy: a floor below the host's, or a grant of the supervisor's own directories.
+    #[must_use]
+    pub fn check_host(&self, host: &HostConfig) -> Diagnostics {
+        let mut found = Diagnostics::default();
+        if let Some(written) = &self.places.landlock
+            && self.floor.landlock < host.floor.landlock
+        {
+            let (mine, hosts) = (self.floor.landlock, host.floor.landlock);
+            found.push(
+                Diagnostic::new(
+                    Code::BelowFloor,
+                    format!("policy asks for less than the host's floor: Landlock ABI {mine} where the host requires {hosts}"),
+                )
+                .at(&self.source, written.clone(), format!("the host requires at least {hosts}"))
+                .help(format!("write `landlock = {hosts}` or more, or leave the key out: the host's floor then applies")),
+            );
+        }
+        crate::overlap::check_own_dirs(self, host, &mut found);
+        found
+    }
+
+    /// The file name that the policy was parsed under.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// A diagnostic that stands at one of this policy's values.
+    #[must_use]
+    pub fn diagnostic(&self, code: Code, message: impl Into<String>, place: Place, label: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(code, message).at(&self.source, self.span(place), label)
+    }
+
+    pub(crate) fn span(&self, place: Place) -> Range<usize> {
+        let p = &self.places;
+        let of = |list: &[Range<usize>], i: usize| list.get(i).cloned().unwrap_or_else(|| p.name.clone());
+        match place {
+            Place::Name => p.name.clone(),
+            Place::Path => p.path.clone(),
+            Place::Signer(i) => of(&p.signers, i),
+            Place::Dir(i) => of(&p.dirs, i),
+            Place::Model(i) => of(&p.models, i),
+            Place::Digest(i) => of(&p.digests, i),
+            Place::Memory => p.memory.clone(),
+            Place::TableElements => p.table_elements.clone(),
+            Place::Landlock => p.landlock.clone().unwrap_or_else(|| p.name.clone()),
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! From a checked document to a [`Policy`], or to every mistake in it.
+//!
+//! Runs in: daemon and command line.
+//! Does not: stop at the first mistake. Each part is resolved for itself; only what needs two parts waits for both.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bounds;
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Diagnostics;
+use crate::document::Document;
+use crate::document::Found;
+use crate::document::Table;
+use crate::document::shorten;
+use crate::names::GraphName;
+use crate::names::ModuleName;
+use crate::overlap;
+use crate::overlap::Placed;
+use crate::paths;
+use crate::policy::Access;
+use crate::policy::DirGrant;
+use crate::policy::Encoding;
+use crate::policy::Floor;
+use crate::policy::GraphGrant;
+use crate::policy::Limits;
+use crate::policy::Mode;
+use crate::policy::Places;
+use crate::policy::Policy;
+use crate::policy::Signer;
+use crate::policy::Target;
+use crate::schema;
+use crate::source::Source;
+use crate::suggest;
+use crate::units;
+
+/// Reads a policy.
+///
+/// # Errors
+/// Every mistake in the text.
+pub(crate) fn policy(source: &Source) -> Result<Policy, Diagnostics> {
+    let mut found = Diagnostics::default();
+    let document = Document::read(source, &schema::POLICY, &mut found);
+    let resolved = Resolver { source, found: &mut found }.policy(&document.root());
+    found.sort();
+    match resolved {
+        Some(policy) if found.errors() == 0 => Ok(Policy { warnings: found, ..policy }),
+        _ => Err(found),
+    }
+}
+
+/// Turns values into what they mean, and reports what means nothing.
+pub(crate) struct Resolver<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) found: &'a mut Diagnostics,
+}
+
+/// A graph grant and where its parts stand.
+struct PlacedGraph {
+    grant: GraphGrant,
+    name: Range<usize>,
+    model: Range<usize>,
+    digest: Range<usize>,
+}
+
+/// The limits and where those stand that other checks point at.
+struct PlacedLimits {
+    limits: Limits,
+    instances: Range<usize>,
+    memory: Range<usize>,
+    table_elements: Range<usize>,
+}
+
+/// `[module]`.
+struct Module {
+    name: Found<ModuleName>,
+    path: Found<PathBuf>,
+    mode: Mode,
+    args: Vec<String>,
+    signers: Vec<Found<PathBuf>>,
+    threshold: u32,
+}
+
+impl Resolver<'_> {
+    fn policy(&mut self, root: &Table<'_>) -> Option<Policy> {
+        // Every part first, so that every part's mistakes are reported; then what needs more than one.
+        let version = self.version(root);
+        let module = root.section("module").and_then(|t| self.module(&t));
+        let dirs = self.dirs(&root.sections("dir"));
+        let graphs = self.graphs(&root.sections("graph"));
+        let limits = root.section("limits").and_then(|t| self.limits(&t));
+        let env = self.env(root);
+        let floor = self.floor(root);
+        if let Some(limits) = &limits {
+            self.channels(limits, &graphs);
+        }
+        if let Some(module) = &module {
+            self.self_grants(module, &dirs, &graphs);
+        }
+        let (module, limits, (floor, landlock)) = (module?, limits?, floor?);
+        version?;
+        let places = Places {
+            name: module.name.span,
+            path: module.path.span,
+            signers: module.signers.iter().map(|s| s.span.clone()).collect(),
+            dirs: dirs.iter().map(|d| d.host.clone()).collect(),
+            models: graphs.iter().map(|g| g.model.clone()).collect(),
+            digests: graphs.iter().map(|g| g.digest.clone()).collect(),
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            landlock,
+        };
+        Some(Policy {
+            name: module.name.value,
+            path: module.path.value,
+            mode: module.mode,
+            signers: module.signers.into_iter().map(|s| Signer::Key { path: s.value }).collect(),
+            threshold: module.threshold,
+            dirs: dirs.into_iter().map(|d| d.grant).collect(),
+            graphs: graphs.into_iter().map(|g| g.grant).collect(),
+            limits: limits.limits,
+            env,
+            args: module.args,
+            floor,
+            digest: self.source.digest(),
+            warnings: Diagnostics::default(),
+            source: self.source.clone(),
+            places,
+        })
+    }
+
+    pub(crate) fn version(&mut self, root: &Table<'_>) -> Option<()> {
+        let version = root.integer("version")?;
+        if version.value == 1 {
+            return Some(());
+        }
+        let label = "this program reads version 1";
+        self.report(Code::Version, "format version is not known", &version.span, label, "write `version = 1`, or run a newer Edgeguard");
+        None
+    }
+
+    fn module(&mut self, table: &Table<'_>) -> Option<Module> {
+        let name = table.text("name").and_then(|n| self.name(n, "module", ModuleName::new));
+        let path = self.path(table, "path");
+        let mode = table.text("mode").and_then(|w| self.word(&w, &[("command", Some(Mode::Command)), ("http", None)]));
+        let args = self.args(table);
+        let signers = self.signers(&table.sections("signer"));
+        let listed = u32::try_from(table.sections("signer").len()).unwrap_or(u32::MAX);
+        let threshold = self.threshold(table, listed);
+        Some(Module { name: name?, path: path?, mode: mode?, args: args?, signers, threshold: threshold? })
+    }
+
+    fn threshold(&mut self, table: &Table<'_>, listed: u32) -> Option<u32> {
+        let Some(written) = table.integer("threshold") else { return Some(1) };
+        match u32::try_from(written.value) {
+            Ok(n) if n >= 1 && n <= listed => Some(n),
+            _ => {
+                let label = format!("{listed} listed, so this is 1 to {listed}");
+                let help = "add the other signers with a `[[module.signer]]` each, or lower the threshold";
+                self.report(Code::Threshold, "threshold cannot be met, or means nothing", &written.span, label, help);
+                None
+            }
+        }
+    }
+
+    fn signers(&mut self, tables: &[Table<'_>]) -> Vec<Found<PathBuf>> {
+        self.at_most(tables, bounds::MAX_SIGNERS, "[[module.signer]]");
+        let mut signers: Vec<Found<PathBuf>> = Vec::new();
+        for table in tables.iter().take(bounds::MAX_SIGNERS) {
+            let keyless = table.text("issuer").or_else(|| table.text("identity"));
+            match (table.has("key"), keyless) {
+                (true, None) => {
+                    let Some(key) = self.path(table, "key") else { continue };
+                    match signers.iter().find(|s| s.value == key.value) {
+                        Some(first) => self.found.push(
+                            Diagnostic::new(Code::DuplicateSigner, "signer is listed twice")
+                                .at(self.source, key.span, "the same key again")
+                                .also(self.source, first.span.clone(), "listed here")
+                                .help("remove one of the two"),
+                        ),
+                        None => signers.push(key),
+                    }
+                }
+                (true, Some(other)) => {
+                    let help = "write two `[[module.signer]]` sections if either may sign";
+                    self.report(Code::SignerForm, "signer is a key and an identity at once", &other.span, "beside `key`", help);
+                }
+                (false, Some(identity)) => {
+                    let help = "name the signer's public key: `key = \"/etc/edgeguard/keys/acme.pub\"`";
+                    self.report(
+                        Code::Keyless,
+                        "this version admits by key only",
+                        &identity.span,
+                        "keyless signers are not checked by this version",
+                        help,
+                    );
+                }
+                (false, None) => {
+                    let help = "name the signer's public key: `key = \"/etc/edgeguard/keys/acme.pub\"`";
+                    self.report(Code::SignerForm, "signer names nobody", &table.span, "neither `key` nor `issuer` and `identity`", help);
+                }
+            }
+        }
+        signers
+    }
+
+    fn dirs(&mut self, tables: &[Table<'_>]) -> Vec<Placed> {
+        self.at_most(tables, bounds::MAX_DIRS, "[[dir]]");
+        let mut dirs = Vec::new();
+        for table in tables.iter().take(bounds::MAX_DIRS) {
+            let guest = paths::absolute(table.text("guest"), self.source, self.found);
+            let host = paths::absolute(table.text("host"), self.source, self.found);
+            let words = [("read", Some(Access::Read)), ("read-write", Some(Access::ReadWrite))];
+            let access = table.text("access").and_then(|w| self.word(&w, &words));
+            if let (Some(guest), Some(host), Some(access)) = (guest, host, access) {
+                let grant = DirGrant { guest: guest.value.to_owned(), host: PathBuf::from(host.value), access };
+                dirs.push(Placed { grant, guest: guest.span, host: host.span });
+            }
+        }
+        for dir in &dirs {
+            overlap::check_system(dir, self.source, self.found);
+        }
+        overlap::check_pairs(&dirs, self.source, self.found);
+        dirs
+    }
+
+    fn graphs(&mut self, tables: &[Table<'_>]) -> Vec<PlacedGraph> {
+        self.at_most(tables, bounds::MAX_GRAPHS, "[[graph]]");
+        let mut graphs: Vec<PlacedGraph> = Vec::new();
+        for table in tables.iter().take(bounds::MAX_GRAPHS) {
+            let name = table.text("name").and_then(|n| self.name(n, "graph", GraphName::new));
+            let model = self.path(table, "model");
+            let digest = table.text("sha256").and_then(|d| self.sha256(d));
+            let encoding = table.text("encoding").and_then(|w| self.word(&w, ENCODINGS));
+            let target = table.text("target").and_then(|w| self.word(&w, TARGETS));
+            if let Some((name, first)) = name.as_ref().and_then(|n| Some((n, graphs.iter().find(|g| g.grant.name == n.value)?))) {
+                self.found.push(
+                    Diagnostic::new(Code::DuplicateGraph, format!("graph `{}` is granted twice", name.value))
+                        .at(self.source, name.span.clone(), "the same name again")
+                        .also(self.source, first.name.clone(), "granted here")
+                        .help("give each graph a name of its own"),
+                );
+            }
+            if let (Some(name), Some(model), Some(digest), Some(encoding), Some(target)) = (name, model, digest, encoding, target) {
+                let grant = GraphGrant { name: name.value, model: model.value, sha256: digest.value, encoding, target };
+                graphs.push(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span });
+            }
+        }
+        graphs
+    }
+
+    fn limits(&mut self, table: &Table<'_>) -> Option<PlacedLimits> {
+        let memory = self.size(table, "memory", bounds::MEMORY);
+        let deadline = self.duration(table, "deadline", bounds::DEADLINE);
+        let instances = self.count(table, "instances", bounds::INSTANCES, None);
+        let output = self.size(table, "output", bounds::OUTPUT);
+        let open_files = self.count(table, "open-files", bounds::OPEN_FILES, Some(bounds::DEFAULT_OPEN_FILES));
+        let table_elements = self.count(table, "table-elements", bounds::TABLE_ELEMENTS, Some(bounds::DEFAULT_TABLE_ELEMENTS));
+        let (memory, instances, table_elements) = (memory?, instances?, table_elements?);
+        let limits = Limits {
+            memory: memory.value,
+            deadline: deadline?.value,
+            instances: instances.value,
+            output: output?.value,
+            open_files: open_files?.value,
+            table_elements: table_elements.value,
+        };
+        Some(PlacedLimits { limits, instances: instances.span, memory: memory.span, table_elements: table_elements.span })
+    }
+
+    fn channels(&mut self, limits: &PlacedLimits, graphs: &[PlacedGraph]) {
+        let (instances, count) = (limits.limits.instances, u32::try_from(graphs.len()).unwrap_or(u32::MAX));
+        let product = instances.saturating_mul(count);
+        if product > bounds::MAX_CHANNELS {
+            let message =
+                format!("{instances} instances × {count} graphs are {product} channels, and at most {} are made", bounds::MAX_CHANNELS);
+            let help = format!("lower `instances` to {} or grant fewer graphs", bounds::MAX_CHANNELS / count.max(1));
+            self.report(Code::Channels, message, &limits.instances, "each instance has a channel to each graph", help);
+        }
+    }
+
+    fn self_grants(&mut self, module: &Module, dirs: &[Placed], graphs: &[PlacedGraph]) {
+        let mut holds = vec![("its own file", module.path.value.to_str().unwrap_or_default(), module.path.span.clone())];
+        holds.extend(module.signers.iter().map(|s| ("a signer's key", s.value.to_str().unwrap_or_default(), s.span.clone())));
+        holds.extend(graphs.iter().map(|g| ("a model", g.grant.model.to_str().unwrap_or_default(), g.model.clone())));
+        for dir in dirs {
+            overlap::check_self(dir, &holds, self.source, self.found);
+        }
+    }
+
+    fn env(&mut self, root: &Table<'_>) -> BTreeMap<String, String> {
+        let words = root.words("env");
+        if let Some((key, _)) = words.get(bounds::MAX_ENV) {
+            self.report(
+                Code::TooMany,
+                format!("`[env]` has {} variables, and at most {} are allowed", words.len(), bounds::MAX_ENV),
+                &key.span,
+                "one too many",
+                "pass a file in a granted directory instead",
+            );
+        }
+        for (key, value) in words.iter().take(bounds::MAX_ENV) {
+            let long = key.value.len() > bounds::MAX_WORD;
+            if key.value.is_empty() || key.value.contains('=') || long {
+                let label = if long { "longer than 4096 bytes" } else { "empty, or contains `=`" };
+                self.report(
+                    Code::EnvName,
+                    "environment variable's name is malformed",
+                    &key.span,
+                    label,
+                    "write a name of letters, digits and `_`",
+                );
+            }
+            paths::no_control(key, self.source, self.found);
+            self.value_word(value);
+        }
+        words.into_iter().map(|(k, v)| (k.value.to_owned(), v.value.to_owned())).collect()
+    }
+
+    fn args(&mut self, table: &Table<'_>) -> Option<Vec<String>> {
+        let args = table.texts("args").unwrap_or_default();
+        if let Some(over) = args.get(bounds::MAX_ARGS) {
+            self.report(
+                Code::TooMany,
+                format!("`args` has {} entries, and at most {} are allowed", args.len(), bounds::MAX_ARGS),
+                &over.span,
+                "one too many",
+                "pass a file in a granted directory instead",
+            );
+        }
+        args.iter().take(bounds::MAX_ARGS).for_each(|word| self.value_word(word));
+        Some(args.into_iter().map(|a| a.value.to_owned()).collect())
+    }
+
+    /// An argument or a variable's value.
+    fn value_word(&mut self, word: &Found<&str>) {
+        if word.value.len() > bounds::MAX_WORD {
+            let message = format!("value is {} bytes long, and at most {} are allowed", word.value.len(), bounds::MAX_WORD);
+            self.report(Code::OutOfBounds, message, &word.span, "too long", "pass a file in a granted directory instead");
+        }
+        paths::no_control(word, self.source, self.found);
+    }
+
+    pub(crate) fn floor(&mut self, root: &Table<'_>) -> Option<(Floor, Option<Range<usize>>)> {
+        let Some(table) = root.section("require") else { return Some((Floor::default(), None)) };
+        let landlock = self.count(&table, "landlock", bounds::LANDLOCK, None)?;
+        Some((Floor { landlock: landlock.value }, Some(landlock.span)))
+    }
+
+    /// A path in plain form.
+    pub(crate) fn path(&mut self, table: &Table<'_>, key: &str) -> Option<Found<PathBuf>> {
+        let path = paths::absolute(table.text(key), self.source, self.found)?;
+        Some(Found { value: PathBuf::from(path.value), span: path.span })
+    }
+
+    fn name<T, E: Display>(&mut self, text: Found<&str>, what: &str, make: fn(&str) -> Result<T, E>) -> Option<Found<T>> {
+        match make(text.value) {
+            Ok(value) => Some(Found { value, span: text.span }),
+            Err(why) => {
+                let help = "take letters, digits and `-`, beginning with a letter or a digit";
+                self.report(Code::BadName, format!("{what} name is malformed"), &text.span, why.to_string(), help);
+                None
+            }
+        }
+    }
+
+    /// One of a few words; a word without a value is known, and not served by this version.
+    fn word<T: Copy>(&mut self, text: &Found<&str>, words: &[(&str, Option<T>)]) -> Option<T> {
+        let served: Vec<String> = words.iter().filter(|(_, v)| v.is_some()).map(|(w, _)| format!("`{w}`")).collect();
+        let served = served.join(", ");
+        match words.iter().find(|(word, _)| *word == text.value) {
+            Some((_, Some(value))) => Some(*value),
+            Some((word, None)) => {
+                self.report(
+                    Code::NotServed,
+                    format!("this version does not serve `{word}`"),
+                    &text.span,
+                    "known, but not served",
+                    format!("served by this version: {served}"),
+                );
+                None
+            }
+            None => {
+                let near = suggest::nearest(text.value, words.iter().map(|(w, _)| *w));
+                let label = near.map_or_else(|| "not one of the words allowed here".to_owned(), |n| format!("did you mean `{n}`?"));
+                self.report(
+                    Code::UnknownWord,
+                    format!("unknown word `{}`", shorten(text.value)),
+                    &text.span,
+                    label,
+                    format!("allowed here: {served}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn sha256(&mut self, text: Found<&str>) -> Option<Found<[u8; 32]>> {
+        let mut value = [0; 32];
+        if hex::decode_to_slice(text.value, &mut value).is_ok() {
+            return Some(Found { value, span: text.span });
+        }
+        let label = match text.value.chars().find(|c| !c.is_ascii_hexdigit()) {
+            Some(c) => format!("`{}` is no hexadecimal digit", c.escape_default()),
+            None => format!("{} digits where 64 are expected", text.value.len()),
+        };
+        self.report(Code::Sha256, "digest is malformed", &text.span, label, "write the 64 digits that `sha256sum FILE` prints");
+        None
+    }
+
+    fn size(&mut self, table: &Table<'_>, key: &str, (least, most): (u64, u64)) -> Option<Found<u64>> {
+        let text = table.text(key)?;
+        match units::size(text.value) {
+            Ok(value) => {
+                let bounds = format!("{} to {}", units::show_size(least), units::show_size(most));
+                self.within(key, (least..=most).contains(&value), &text.span, &bounds).then_some(Found { value, span: text.span })
+            }
+            Err(why) => {
+                self.report(
+                    Code::Size,
+                    format!("`{key}` is no size"),
+                    &text.span,
+                    why,
+                    "write a whole number and one of `B`, `KiB`, `MiB`, `GiB`, as in `\"64 MiB\"`",
+                );
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, table: &Table<'_>, key: &str, (least, most): (Duration, Duration)) -> Option<Found<Duration>> {
+        let text = table.text(key)?;
+        match units::duration(text.value) {
+            Ok(value) => {
+                let bounds = format!("{} to {}", units::show_duration(least), units::show_duration(most));
+                self.within(key, (least..=most).contains(&value), &text.span, &bounds).then_some(Found { value, span: text.span })
+            }
+            Err(why) => {
+                let help = "write a whole number and one of `us`, `ms`, `s`, `min`, `h`, as in `\"500 ms\"`";
+                self.report(Code::Duration, format!("`{key}` is no duration"), &text.span, why, help);
+                None
+            }
+        }
+    }
+
+    /// A number in bounds; where the key is absent, the default, which stands at the section's header.
+    pub(crate) fn count(&mut self, table: &Table<'_>, key: &str, (least, most): (u32, u32), default: Option<u32>) -> Option<Found<u32>> {
+        if !table.has(key) {
+            return default.map(|value| Found { value, span: table.span.clone() });
+        }
+        let number = table.integer(key)?;
+        let value = u32::try_from(number.value).ok().filter(|v| (least..=most).contains(v));
+        self.within(key, value.is_some(), &number.span, &format!("{least} to {most}")).then_some(())?;
+        Some(Found { value: value?, span: number.span })
+    }
+
+    fn within(&mut self, key: &str, good: bool, span: &Range<usize>, bounds: &str) -> bool {
+        if !good {
+            self.report(
+                Code::OutOfBounds,
+                format!("`{key}` is out of bounds"),
+                span,
+                format!("must be {bounds}"),
+                "choose a value within these bounds",
+            );
+        }
+        good
+    }
+
+    fn at_most(&mut self, tables: &[Table<'_>], most: usize, what: &str) {
+        if let Some(over) = tables.get(most) {
+            let message = format!("{} `{what}` sections, and at most {most} are allowed", tables.len());
+            self.report(Code::TooMany, message, &over.span, "one too many", "grant fewer, or split the module");
+        }
+    }
+
+    pub(crate) fn report(
+        &mut self,
+        code: Code,
+        message: impl Into<String>,
+        span: &Range<usize>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.found.push(Diagnostic::new(code, message).at(self.source, span.clone(), label).help(help));
+    }
+}
+
+/// The formats that wasi-nn names.
+const ENCODINGS: &[(&str, Option<Encoding>)] = &[
+    ("onnx", Some(Encoding::Onnx)),
+    ("openvino", None),
+    ("tensorflow", None),
+    ("pytorch", None),
+    ("tensorflowlite", None),
+    ("ggml", None),
+    ("autodetect", None),
+];
+
+/// The targets that wasi-nn names, and the one that hardware makers do.
+const TARGETS: &[(&str, Option<Target>)] = &[("cpu", Some(Target::Cpu)), ("gpu", None), ("npu", None), ("tpu", None)];

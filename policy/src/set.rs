@@ -1,0 +1,39 @@
+//! Policies that are loaded together.
+//!
+//! Runs in: daemon (a directory of them) and command line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::codes::Code;
+use crate::diagnostic::Diagnostics;
+use crate::names::ModuleName;
+use crate::policy::Place;
+use crate::policy::Policy;
+
+/// What is wrong with policies as a set: a module named by two, a file not called after its module.
+#[must_use]
+pub fn check_set<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    let mut first: BTreeMap<&ModuleName, &Policy> = BTreeMap::new();
+    for policy in policies {
+        match first.get(&policy.name) {
+            Some(other) => {
+                let message = format!("two policies name the module `{}`", policy.name);
+                let diagnostic = policy.diagnostic(Code::SameModule, message, Place::Name, "the same name again");
+                let help = "remove one of the two files, or give one module another name";
+                found.push(diagnostic.also(&other.source, other.span(Place::Name), "named here first").help(help));
+            }
+            None => {
+                first.insert(&policy.name, policy);
+            }
+        }
+        let stem = Path::new(policy.file_name()).file_stem().and_then(|s| s.to_str());
+        if stem != Some(policy.name.as_str()) {
+            let message = format!("policy of module `{}` is not in `{}.toml`", policy.name, policy.name);
+            let help = format!("call the file `{}.toml`", policy.name);
+            found.push(policy.diagnostic(Code::FileName, message, Place::Name, "named here").help(help));
+        }
+    }
+    found
+}

@@ -1,0 +1,118 @@
+//! A text with the name it is shown under.
+//!
+//! Runs in: daemon and command line.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha2::Digest as _;
+use sha2::Sha256;
+
+use crate::bounds::MAX_TEXT;
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Diagnostics;
+
+/// A text with the name it is shown under. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Source(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    text: String,
+    digest: [u8; 32],
+}
+
+impl Source {
+    /// Wraps a text; control bytes in the name are escaped here, once.
+    #[must_use]
+    pub fn new(name: &str, text: &str) -> Self {
+        let digest = Sha256::digest(text).into();
+        // A byte order mark is no part of the text, and offsets are counted from what follows it.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), digest }))
+    }
+
+    /// Decodes what lies on disk.
+    ///
+    /// # Errors
+    /// More than [`MAX_TEXT`] bytes, or not UTF-8.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        if bytes.len() > MAX_TEXT {
+            return Err(too_large(name, bytes.len()).into());
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self::new(name, text)),
+            Err(e) => {
+                let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+                let message = format!("text is not UTF-8: byte {} on line {line} begins no character", e.valid_up_to());
+                let help = "save the file as UTF-8, without a byte of any other encoding";
+                Err(Diagnostic::new(Code::NotUtf8, message).in_file(name).help(help).into())
+            }
+        }
+    }
+
+    /// The name, fit for a terminal.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// SHA-256 of the text as it was given, a byte order mark included.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.0.digest
+    }
+
+    /// Line and column, both from 1, columns in characters.
+    #[must_use]
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let before = self.text().get(..self.floor(offset)).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+    }
+
+    /// The range moved onto character boundaries within the text.
+    pub(crate) fn clamp(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.floor(span.start);
+        start..self.floor(span.end).max(start)
+    }
+
+    fn floor(&self, offset: usize) -> usize {
+        self.text().floor_char_boundary(offset)
+    }
+}
+
+pub(crate) fn too_large(name: &str, bytes: usize) -> Diagnostic {
+    Diagnostic::new(Code::TooLarge, format!("text is {bytes} bytes long, and at most {MAX_TEXT} are read"))
+        .in_file(name)
+        .help("a policy is one module's; split what belongs to several modules into a file each")
+}
+
+/// Escapes everything in foreign text that could steer a terminal: control and text-direction characters.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_direction(c) {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Invisible characters that change the order or the look of what stands around them (Unicode UAX #9, and the separators).
+pub(crate) fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
