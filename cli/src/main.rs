@@ -1,2 +1,112 @@
-//! (being built)
-fn main() {}
+//! `edgeguard`: the operator's, the vendor's and the auditor's command line.
+//!
+//! Runs in: the user's own process, with the user's own rights.
+//! Does not: need the daemon, except for `invoke`, `status` and `reload`; run a module; parse a model.
+//! Standard output carries data, standard error what is said about it.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod completions;
+mod control;
+mod doctor;
+mod exit;
+mod explain;
+mod keys;
+mod output;
+mod policy;
+
+use clap::Parser;
+use clap::Subcommand;
+
+pub(crate) use exit::ExitCode;
+
+/// Admits signed wasm modules, confines them, and remembers what they did.
+#[derive(Debug, Parser)]
+#[command(name = "edgeguard", version, arg_required_else_help = true, max_term_width = 100, after_long_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check policy files.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Say what a code such as EG014 means, with the wrong and the right.
+    Explain(explain::ExplainArgs),
+    /// Make a signing key and its public key.
+    Keygen(keys::KeygenArgs),
+    /// Sign a module: writes MODULE.wasm.sigstore.json beside it.
+    Sign(keys::SignArgs),
+    /// Check a module's signature, offline, as the daemon does.
+    Verify(keys::VerifyArgs),
+    /// Read, check and export the journal.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Say what this host can enforce, and what to do about each gap.
+    Doctor(doctor::DoctorArgs),
+    /// Run a module once: standard input and output are the module's.
+    Invoke(control::InvokeArgs),
+    /// Say what the daemon runs.
+    Status(control::StatusArgs),
+    /// Have the daemon read its policies again.
+    Reload(control::ReloadArgs),
+    /// Write completions for a shell.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(completions::ManArgs),
+}
+
+const AFTER: &str = "\
+Exit codes:
+  0  done
+  1  refused by policy
+  2  usage, a bad policy, or a file or service that is not there
+  3  signature rejected
+  4  host cannot confine
+  5  worker killed by its sandbox
+  6  journal incomplete        (audit verify)
+  7  journal tampered with     (audit verify)
+  8  journal unreadable        (audit verify)
+  9  module failed             (invoke: a trap, a limit, or its own exit code other than 0)
+
+Examples:
+  edgeguard keygen --out keys/acme                          a vendor's key, once
+  edgeguard sign --key keys/acme.key voice-gate.wasm        a vendor's release
+  edgeguard policy check policy.d --host                    an operator's CI
+  edgeguard invoke voice-gate < hello.wav                   the running system
+  edgeguard audit verify                                    an auditor's morning";
+
+fn main() -> std::process::ExitCode {
+    run(Cli::parse()).into()
+}
+
+fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Policy(command) => policy::run(&command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Keygen(args) => keys::keygen(args),
+        Command::Sign(args) => keys::sign(args),
+        Command::Verify(args) => keys::verify(args),
+        Command::Audit(command) => audit::run(command),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Invoke(args) => control::invoke(args),
+        Command::Status(args) => control::status(args),
+        Command::Reload(args) => control::reload(args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => completions::man(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

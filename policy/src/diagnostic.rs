@@ -186,8 +186,9 @@ impl Diagnostics {
         }
     }
 
-    /// Adds all of another list.
-    pub fn extend(&mut self, other: Self) {
+    /// Adds all of another list; nothing at all is a list too.
+    pub fn extend(&mut self, other: impl Into<Self>) {
+        let other = other.into();
         self.omitted += other.omitted;
         self.omitted_errors += other.omitted_errors;
         other.list.into_iter().for_each(|d| self.push(d));
@@ -259,6 +260,12 @@ impl From<Diagnostic> for Diagnostics {
         let mut all = Self::default();
         all.push(one);
         all
+    }
+}
+
+impl From<Option<Diagnostic>> for Diagnostics {
+    fn from(one: Option<Diagnostic>) -> Self {
+        one.map(Self::from).unwrap_or_default()
     }
 }
 

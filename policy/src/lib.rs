@@ -97,3 +97,11 @@ pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Policy, Diagnostics>
 pub fn parse_host(file_name: &str, text: &str) -> Result<HostConfig, Diagnostics> {
     host::resolve(&Source::new(file_name, text))
 }
+
+/// Reads the host's own file as it lies on disk.
+///
+/// # Errors
+/// As [`parse_host`]; besides, text that is not UTF-8 or larger than [`MAX_TEXT`].
+pub fn parse_host_bytes(file_name: &str, bytes: &[u8]) -> Result<HostConfig, Diagnostics> {
+    host::resolve(&Source::from_bytes(file_name, bytes)?)
+}

@@ -1,4 +1,4 @@
-//! Policies that are loaded together.
+//! Policies that lie in one directory.
 //!
 //! Runs in: daemon (a directory of them) and command line.
 
@@ -11,7 +11,7 @@ use crate::names::ModuleName;
 use crate::policy::Place;
 use crate::policy::Policy;
 
-/// What is wrong with policies as a set: a module named by two, a file not called after its module.
+/// What is wrong with policies as a set: a module named by two of them.
 #[must_use]
 pub fn check_set<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Diagnostics {
     let mut found = Diagnostics::default();
@@ -28,12 +28,20 @@ pub fn check_set<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Diagnost
                 first.insert(&policy.name, policy);
             }
         }
-        let stem = Path::new(policy.file_name()).file_stem().and_then(|s| s.to_str());
-        if stem != Some(policy.name.as_str()) {
-            let message = format!("policy of module `{}` is not in `{}.toml`", policy.name, policy.name);
-            let help = format!("call the file `{}.toml`", policy.name);
-            found.push(policy.diagnostic(Code::FileName, message, Place::Name, "named here").help(help));
-        }
     }
     found
+}
+
+impl Policy {
+    /// Warns where the file is not called after its module.
+    #[must_use]
+    pub fn check_file_name(&self) -> Diagnostics {
+        let stem = Path::new(self.file_name()).file_stem().and_then(|s| s.to_str());
+        if stem == Some(self.name.as_str()) {
+            return Diagnostics::default();
+        }
+        let message = format!("policy of module `{}` is not in `{}.toml`", self.name, self.name);
+        let help = format!("call the file `{}.toml`", self.name);
+        self.diagnostic(Code::FileName, message, Place::Name, "named here").help(help).into()
+    }
 }

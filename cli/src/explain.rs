@@ -1,0 +1,91 @@
+//! `explain`: what a code means.
+//!
+//! Runs in: command line.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use edgeguard_policy::codes;
+
+use crate::ExitCode;
+use crate::output;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER)]
+pub(crate) struct ExplainArgs {
+    /// Codes as they stand in messages: EG014, or 14.
+    #[arg(value_name = "CODE", required_unless_present = "list")]
+    codes: Vec<String>,
+    /// List every code with its title.
+    #[arg(long)]
+    list: bool,
+}
+
+const AFTER: &str = "\
+Examples:
+  edgeguard explain EG014        why it is a mistake, the wrong and the right
+  edgeguard explain EG3004       a reason for which a signature is rejected
+  edgeguard explain --list       all policy codes, one a line";
+
+pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
+    let mut text = String::new();
+    if args.list {
+        for row in codes::TABLE {
+            let _ = writeln!(text, "{}  {:7}  {}", row.id, row.severity.as_str(), row.title);
+        }
+    }
+    let mut exit = ExitCode::Ok;
+    for (i, code) in args.codes.iter().enumerate() {
+        if i > 0 || args.list {
+            text.push('\n');
+        }
+        match explain(code) {
+            Some(page) => text.push_str(&page),
+            None => {
+                output::error(&format!("no message has the code `{code}`; `edgeguard explain --list` prints those of policies"));
+                exit = ExitCode::Usage;
+            }
+        }
+    }
+    output::data(&text);
+    exit
+}
+
+fn explain(code: &str) -> Option<String> {
+    if let Some(row) = codes::find(code) {
+        return Some(page(row));
+    }
+    let code = code.to_ascii_uppercase();
+    edgeguard_attest::explain(&code).map(|why| format!("{code}: {why}\n"))
+}
+
+fn page(row: &codes::Row) -> String {
+    let mut page = format!("{} ({}): {}\n\n{}\n", row.id, row.severity.as_str(), row.title, fill(row.why));
+    for (title, example) in [("Wrong", row.wrong), ("Right", row.right)].into_iter().filter(|(_, e)| !e.is_empty()) {
+        let _ = write!(page, "\n{title}:\n\n");
+        for line in example.lines() {
+            let _ = writeln!(page, "{}", if line.is_empty() { String::new() } else { format!("    {line}") });
+        }
+    }
+    page
+}
+
+/// Breaks a paragraph at 80 columns.
+fn fill(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 80 {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out
+}

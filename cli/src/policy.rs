@@ -1,0 +1,221 @@
+//! `policy check`: every mistake in policy files, before they reach a gateway.
+//!
+//! Runs in: command line.
+//! Does not: need the daemon, or change anything.
+
+mod files;
+mod host;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Subcommand;
+use clap::ValueEnum;
+use edgeguard_policy::Code;
+use edgeguard_policy::Diagnostic;
+use edgeguard_policy::Diagnostics;
+use edgeguard_policy::Policy;
+use edgeguard_policy::imports;
+use serde_json::json;
+
+use crate::ExitCode;
+use crate::output;
+
+/// Check policy files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Report every mistake in policy files, with its place, its code and what to do.
+    Check(CheckArgs),
+}
+
+/// Arguments of `policy check`.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER)]
+pub(crate) struct CheckArgs {
+    /// Policy files, or directories of them (*.toml, not deeper).
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+
+    /// Read this module's imports too: which grant is missing, and which is not used. For one policy.
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+
+    /// Look at this host too: that each path exists and is of the right kind and mode, that models have the digests named, that no path goes through a symbolic link.
+    #[arg(long)]
+    host: bool,
+
+    /// The host's own file, for `--host`; where it is absent, its defaults count.
+    #[arg(long, value_name = "FILE", default_value = "/etc/edgeguard/edgeguard.toml", requires = "host")]
+    config: PathBuf,
+
+    /// `human`: diagnostics on standard error, a line for each file on standard output. `json`: everything on standard output.
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+const AFTER: &str = "\
+Exit code 0: no errors (there may be warnings). 2: errors, or a file that cannot be read.
+
+Examples:
+  edgeguard policy check voice-gate.toml                              the text alone; needs nothing of the host
+  edgeguard policy check policy.d                                     all of them, and against each other
+  edgeguard policy check voice-gate.toml --module voice-gate.wasm     what the module asks for beside what it is granted
+  edgeguard policy check /etc/edgeguard/policy.d --host               on the gateway, before `edgeguard reload`
+  edgeguard policy check policy.d --format json | jq .diagnostics     for machines
+  edgeguard explain EG014                                             what a code means";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
+    let PolicyCommand::Check(args) = command;
+    let report = check(args);
+    match args.format {
+        Format::Human => report.print_human(),
+        Format::Json => report.print_json(),
+    }
+    if report.errors() == 0 { ExitCode::Ok } else { ExitCode::Usage }
+}
+
+/// What was found in one file.
+struct Checked {
+    file: String,
+    policy: Option<Policy>,
+    found: Diagnostics,
+}
+
+/// What was found in all files, and in them as a set.
+#[derive(Default)]
+struct Report {
+    files: Vec<Checked>,
+    general: Diagnostics,
+}
+
+fn check(args: &CheckArgs) -> Report {
+    let mut report = Report::default();
+    for path in &args.paths {
+        match files::policies(path) {
+            Ok(list) => report.files.extend(list.into_iter().map(|(file, in_dir)| check_file(&file, in_dir))),
+            Err(diagnostic) => report.general.push(diagnostic),
+        }
+    }
+    report.general.extend(edgeguard_policy::check_set(report.policies()));
+    if let Some(module) = &args.module {
+        check_module(module, &mut report);
+    }
+    if args.host {
+        check_host(&args.config, &mut report);
+    }
+    report
+}
+
+fn check_file(path: &Path, in_dir: bool) -> Checked {
+    let file = path.display().to_string();
+    let parsed = files::read(path, edgeguard_policy::MAX_TEXT as u64).map_err(Diagnostics::from);
+    match parsed.and_then(|bytes| edgeguard_policy::parse_bytes(&file, &bytes)) {
+        Ok(policy) => {
+            let mut found = policy.warnings.clone();
+            if in_dir {
+                found.extend(policy.check_file_name());
+            }
+            Checked { file, policy: Some(policy), found }
+        }
+        Err(found) => Checked { file, policy: None, found },
+    }
+}
+
+fn check_module(path: &Path, report: &mut Report) {
+    let [checked] = report.files.as_mut_slice() else {
+        let message = format!("`--module` takes one policy, and there are {}", report.files.len());
+        return report.general.push(Diagnostic::new(Code::NotWasm, message).help("name the one policy file that the module belongs to"));
+    };
+    let name = path.display().to_string();
+    let bytes = match files::read(path, edgeguard_attest::MAX_MODULE) {
+        Ok(bytes) => bytes,
+        Err(diagnostic) => return checked.found.push(diagnostic),
+    };
+    match (imports::read(&bytes), &checked.policy) {
+        (Ok(imports), Some(policy)) => checked.found.extend(policy.compare(&imports)),
+        // The policy's own mistakes come first; what it grants is not known before they are gone.
+        (Ok(_), None) => {}
+        (Err(why), _) => {
+            let help = "give the `.wasm` file that the vendor delivered, unpacked";
+            checked.found.push(Diagnostic::new(Code::NotWasm, format!("file is not a wasm module: it {why}")).in_file(&name).help(help));
+        }
+    }
+}
+
+fn check_host(config: &Path, report: &mut Report) {
+    let host = match host::config(config) {
+        Ok(host) => host,
+        Err(found) => return report.general.extend(found),
+    };
+    for checked in &mut report.files {
+        if let Some(policy) = &checked.policy {
+            checked.found.extend(host::check(policy, &host));
+        }
+        checked.found.extend(host::check_policy_file(Path::new(&checked.file)));
+    }
+}
+
+impl Report {
+    fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.files.iter().filter_map(|c| c.policy.as_ref())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Diagnostics> {
+        self.files.iter().map(|c| &c.found).chain(std::iter::once(&self.general))
+    }
+
+    fn errors(&self) -> usize {
+        self.all().map(Diagnostics::errors).sum()
+    }
+
+    fn warnings(&self) -> usize {
+        self.all().map(Diagnostics::warnings).sum()
+    }
+
+    fn print_human(&self) {
+        let colour = output::colour();
+        for found in self.all().filter(|d| !d.is_empty()) {
+            output::say(&found.render(colour));
+            output::say("\n");
+        }
+        let lines: Vec<String> = self.files.iter().map(Checked::line).collect();
+        output::data(&lines.concat());
+        if self.errors() > 0 {
+            let first = self.all().flat_map(Diagnostics::iter).find(|d| d.severity() == edgeguard_policy::Severity::Error);
+            let hint = first.map(|d| format!("; `edgeguard explain {}` says more", d.code())).unwrap_or_default();
+            output::say(&format!("{}{hint}\n", count(self.errors(), self.warnings())));
+        }
+    }
+
+    fn print_json(&self) {
+        let files: Vec<_> = self.files.iter().map(Checked::json).collect();
+        let diagnostics: Vec<_> = self.all().flat_map(Diagnostics::iter).map(Diagnostic::to_json).collect();
+        let value = json!({ "files": files, "diagnostics": diagnostics, "errors": self.errors(), "warnings": self.warnings() });
+        output::data(&format!("{value:#}\n"));
+    }
+}
+
+impl Checked {
+    fn line(&self) -> String {
+        let verdict = if self.found.is_empty() { "ok".to_owned() } else { count(self.found.errors(), self.found.warnings()) };
+        format!("{}: {verdict}\n", edgeguard_policy::escape(&self.file))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let module = self.policy.as_ref().map(|p| p.name.as_str());
+        let digest = self.policy.as_ref().map(|p| hex::encode(p.digest));
+        json!({ "file": self.file, "module": module, "sha256": digest, "errors": self.found.errors(), "warnings": self.found.warnings() })
+    }
+}
+
+fn count(errors: usize, warnings: usize) -> String {
+    let some = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}{}", if n == 1 { "" } else { "s" }));
+    [some(errors, "error"), some(warnings, "warning")].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}

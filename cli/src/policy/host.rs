@@ -1,0 +1,224 @@
+//! What a policy names, looked up on this host.
+//!
+//! Runs in: command line.
+//! Does not: follow symbolic links, and says where there is one; the daemon opens these paths in the same way.
+
+use std::fs::File;
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Component;
+use std::path::Path;
+use std::path::PathBuf;
+
+use edgeguard_attest::TrustedKey;
+use edgeguard_policy::Code;
+use edgeguard_policy::Diagnostic;
+use edgeguard_policy::Diagnostics;
+use edgeguard_policy::HostConfig;
+use edgeguard_policy::Place;
+use edgeguard_policy::Policy;
+use edgeguard_policy::Signer;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use sha2::Digest as _;
+use sha2::Sha256;
+
+use super::files;
+
+/// The host's own file; its defaults where there is none.
+pub(crate) fn config(path: &Path) -> Result<HostConfig, Diagnostics> {
+    match path.try_exists() {
+        Ok(false) => Ok(HostConfig::default()),
+        Ok(true) => {
+            let bytes = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
+            edgeguard_policy::parse_host_bytes(&path.display().to_string(), &bytes)
+        }
+        Err(e) => Err(files::unreadable(path, &e).into()),
+    }
+}
+
+/// Everything that this host has against a policy.
+pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
+    let mut found = policy.check_host(host);
+    let mut look = Look { policy, found: &mut found };
+    look.module();
+    for (i, Signer::Key { path }) in policy.signers.iter().enumerate() {
+        look.key(path, Place::Signer(i));
+    }
+    for (i, dir) in policy.dirs.iter().enumerate() {
+        look.entry(&dir.host, Place::Dir(i), Want::Directory);
+    }
+    for (i, graph) in policy.graphs.iter().enumerate() {
+        look.model(&graph.model, &graph.sha256, i);
+    }
+    found
+}
+
+/// The policy file's own mode: whoever may write it decides what is granted.
+pub(crate) fn check_policy_file(path: &Path) -> Option<Diagnostic> {
+    let meta = std::fs::metadata(path).ok()?;
+    let help = format!("run `chmod o-w {}`", path.display());
+    let loose = || Diagnostic::new(Code::LooseMode, "policy can be changed by anybody").in_file(&path.display().to_string()).help(help);
+    (meta.mode() & WORLD_WRITABLE != 0).then(loose)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    File,
+    Directory,
+}
+
+struct Look<'a> {
+    policy: &'a Policy,
+    found: &'a mut Diagnostics,
+}
+
+impl Look<'_> {
+    fn module(&mut self) {
+        let path = &self.policy.path;
+        if self.entry(path, Place::Path, Want::File).is_none() {
+            return;
+        }
+        let bundle = edgeguard_attest::bundle_path(path);
+        if !bundle.exists() {
+            let message = format!("module has no bundle beside it: `{}` does not exist", bundle.display());
+            let help = "copy the bundle that the vendor delivered with the module to there";
+            self.report(Code::NoBundle, message, Place::Path, "this module", help);
+        }
+    }
+
+    fn key(&mut self, path: &Path, place: Place) {
+        if self.entry(path, place, Want::File).is_none() {
+            return;
+        }
+        match files::read(path, edgeguard_attest::MAX_KEY_FILE) {
+            Ok(pem) => {
+                if let Err(why) = TrustedKey::from_pem(&pem) {
+                    let help = "name the NAME.pub that `edgeguard keygen` wrote, or another public key in PEM";
+                    self.report(Code::BadKey, format!("file is not a public key: {why}"), place, "this file", help);
+                }
+            }
+            Err(diagnostic) => self.found.push(diagnostic),
+        }
+    }
+
+    fn model(&mut self, path: &Path, wanted: &[u8; 32], index: usize) {
+        let place = Place::Model(index);
+        let Some(_) = self.entry(path, place, Want::File) else { return };
+        match open(path).and_then(digest) {
+            Ok(actual) if actual == *wanted => {}
+            Ok(actual) => {
+                let label = format!("the file's is `{}`", hex::encode(actual));
+                let help = "write the file's digest if this is the model that is meant; otherwise find out who changed it";
+                self.report(Code::DigestMismatch, "model is not the one the policy names", Place::Digest(index), label, help);
+            }
+            Err(e) => self.unreadable(path, place, &e),
+        }
+    }
+
+    /// Looks at a path, and at every directory on the way to it.
+    fn entry(&mut self, path: &Path, place: Place, want: Want) -> Option<Metadata> {
+        let mut here = PathBuf::new();
+        let mut last = None;
+        for part in path.components() {
+            here.push(part);
+            let meta = match std::fs::symlink_metadata(&here) {
+                Ok(meta) => meta,
+                Err(e) => {
+                    self.unreadable(&here, place, &e);
+                    return None;
+                }
+            };
+            if meta.is_symlink() {
+                let to = std::fs::canonicalize(path).map_or_else(|_| "the path it leads to".to_owned(), |p| format!("`{}`", p.display()));
+                let label = format!("`{}` is a symbolic link", here.display());
+                self.report(Code::Symlink, "path goes through a symbolic link", place, label, format!("write {to}"));
+                return None;
+            }
+            // A directory with the sticky bit lets nobody replace what is another's.
+            if want == Want::File
+                && part != Component::RootDir
+                && meta.is_dir()
+                && meta.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE
+            {
+                self.loose(&here, place, "file could be replaced by anybody");
+            }
+            last = Some(meta);
+        }
+        let meta = last?;
+        if want == Want::File && meta.is_file() && meta.mode() & WORLD_WRITABLE != 0 {
+            self.loose(path, place, "file can be changed by anybody");
+        }
+        let good = match want {
+            Want::File => meta.is_file(),
+            Want::Directory => meta.is_dir(),
+        };
+        if !good {
+            let wanted = if want == Want::File { "a regular file" } else { "a directory" };
+            let label = format!("expected {wanted}, found {}", kind(&meta));
+            self.report(Code::WrongKind, "path is of the wrong kind", place, label, "name the right path");
+        }
+        good.then_some(meta)
+    }
+
+    fn loose(&mut self, path: &Path, place: Place, message: &str) {
+        let label = format!("`{}` is writable for everybody", path.display());
+        self.report(Code::LooseMode, message, place, label, format!("run `chmod o-w {}`", path.display()));
+    }
+
+    fn unreadable(&mut self, path: &Path, place: Place, e: &std::io::Error) {
+        let shown = path.display();
+        match e.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                self.report(
+                    Code::Absent,
+                    "path does not exist",
+                    place,
+                    format!("there is no `{shown}`"),
+                    "check the spelling, or create it",
+                );
+            }
+            _ => {
+                let help = "run the check as the user who runs the service";
+                self.report(Code::Unreadable, "path cannot be read", place, format!("`{shown}`: {e}"), help);
+            }
+        }
+    }
+
+    fn report(&mut self, code: Code, message: impl Into<String>, place: Place, label: impl Into<String>, help: impl Into<String>) {
+        self.found.push(self.policy.diagnostic(code, message, place, label).help(help));
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+fn digest(mut file: File) -> std::io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(buffer.get(..n).unwrap_or_default());
+    }
+}
+
+fn kind(meta: &Metadata) -> &'static str {
+    if meta.is_dir() {
+        "a directory"
+    } else if meta.is_file() {
+        "a regular file"
+    } else {
+        "a device, pipe or socket"
+    }
+}
+
+/// `S_IWOTH`
+const WORLD_WRITABLE: u32 = 0o002;
+/// `S_ISVTX`
+const STICKY: u32 = 0o1000;
