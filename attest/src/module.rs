@@ -17,7 +17,6 @@ use crate::rejection::Check;
 use crate::rejection::Code;
 use crate::rejection::Passed;
 use crate::rejection::Rejection;
-use crate::rejection::shown;
 use crate::verify;
 
 /// The largest module that is accepted, in bytes: 256 MiB.
@@ -270,9 +269,7 @@ pub(crate) fn kind_of(bytes: &[u8]) -> Result<WasmKind, Rejection> {
     match bytes.first_chunk::<8>() {
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(WasmKind::Core),
         Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(WasmKind::Component),
-        Some(other) => {
-            Err(Rejection::new(Code::NotWasm, PREAMBLE, format!("a file that starts with {}", shown(&other.escape_ascii().to_string()))))
-        }
+        Some(other) => Err(Rejection::new(Code::NotWasm, PREAMBLE, format!("a file that starts with `{}`", other.escape_ascii()))),
         None => Err(Rejection::new(Code::NotWasm, PREAMBLE, format!("a file of {} bytes", bytes.len()))),
     }
 }

@@ -151,7 +151,7 @@ codes! {
         explain "A bundle may have 256 KiB and a module 256 MiB. The size is checked before the file is read, so a huge file costs no memory. \
 A real bundle has 1 to 8 KiB: one that is larger is padded, or is another file.";
     /// A JSON object names a key twice.
-    DuplicateKey = "EG1002" in Bundle: "bundle names a field twice",
+    DuplicateKey = "EG1002" in Bundle: "a field stands twice",
         next "sign the module again; do not edit bundles by hand",
         explain "Two parsers may pick different ones of two equal keys, so that what was checked is not what is used. A document with a repeated key is refused wherever in it the key stands.";
     /// Not exactly one of several alternatives.
@@ -160,7 +160,7 @@ A real bundle has 1 to 8 KiB: one that is larger is padded, or is another file."
         explain "A bundle has exactly one of `certificate` and `publicKey`, exactly one of `messageSignature` and `dsseEnvelope`, and a DSSE envelope has exactly one signature. \
 With two, it would be open which of them was checked.";
     /// A field outside the format.
-    UnknownField = "EG1004" in Bundle: "bundle has a field that is not part of the format",
+    UnknownField = "EG1004" in Bundle: "a field is not part of the format",
         next "remove the field, or sign the module again",
         explain "Every field of a bundle is either checked or refused. A field that this version does not know might change the meaning of those it knows.";
     /// Not a v0.3 bundle.
@@ -172,11 +172,11 @@ With two, it would be open which of them was checked.";
         next "build the module for a wasm target, and check that the file was copied whole",
         explain "A module starts with `\\0asm` and version 1 (a core module) or 0x0d with layer 1 (a component). Text (`.wat`), an empty file and native libraries are refused before anything else looks at them.";
     /// Not JSON, or a field of the wrong kind.
-    Malformed = "EG1007" in Bundle: "bundle cannot be read",
+    Malformed = "EG1007" in Bundle: "bundle or statement cannot be read",
         next "sign the module again, and check that the bundle was copied whole",
-        explain "The bundle is not JSON, lacks a required field, or has one of the wrong type, length or base64 alphabet (standard, padded). The message names the field.";
+        explain "The bundle, or the statement in it, is not JSON, lacks a required field, or has one of the wrong type, length or base64 alphabet (standard, padded). The message names the field.";
     /// Nesting or item counts beyond what a bundle needs.
-    Shape = "EG1008" in Bundle: "bundle is nested too deep or has too many items",
+    Shape = "EG1008" in Bundle: "nested too deep, or too many items",
         next "sign the module again",
         explain "A bundle needs at most 8 levels and a dozen items a level; 16 levels and 64 items are accepted. More is an attempt to make the parser work.";
     /// An input could not be read.

@@ -7,6 +7,7 @@ use crate::gate::IN_TOTO;
 use crate::json::Fields;
 use crate::json::Json;
 use crate::module::ModuleDigest;
+use crate::rejection::Check;
 use crate::rejection::Code;
 use crate::rejection::Rejection;
 use crate::rejection::shown;
@@ -25,6 +26,16 @@ pub(crate) fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
 
 /// Checks that `payload` says that exactly `module` is signed.
 pub(crate) fn check(payload: &[u8], module: ModuleDigest) -> Result<(), Rejection> {
+    signs(payload, module).map_err(|mut rejection| {
+        // The reader of JSON is the bundle's; what it finds here is wrong with the statement.
+        if rejection.check == Check::Bundle {
+            rejection.check = Check::Statement;
+        }
+        rejection
+    })
+}
+
+fn signs(payload: &[u8], module: ModuleDigest) -> Result<(), Rejection> {
     let mut statement = Fields::of(Json::parse(payload, "statement")?, "statement")?;
     let kind = statement.string("_type")?;
     if kind != STATEMENT_V1 {

@@ -53,6 +53,7 @@ pub(crate) fn signature(
             same_digest(module, digest, wanted, &stated)?;
             pass(Check::Digest, format!("{} of this module", wanted.as_str()), hex::encode(&stated));
             message_verifies(module, digest, key, signature)?;
+            pass(Check::Signature, format!("{} by `{}`", key.algorithm(), key.name()), "a valid one over the module".into());
             Form::MessageSignature
         }
         Content::Dsse { payload, signature } => {
@@ -60,13 +61,13 @@ pub(crate) fn signature(
             let signed = statement::pre_authentication_encoding(&payload);
             sigstore_crypto::verify_signature(key.der(), &signed, &SignatureBytes::new(signature), key.algorithm().scheme())
                 .map_err(|_| invalid(key))?;
+            pass(Check::Signature, format!("{} by `{}`", key.algorithm(), key.name()), "a valid one over the statement".into());
             statement::check(&payload, digest)?;
             pass(Check::Statement, "an in-toto statement that signs one module".into(), statement::COSIGN_SIGN.into());
             pass(Check::Digest, "sha256 of this module as the only subject".into(), digest.to_string());
             Form::Dsse
         }
     };
-    pass(Check::Signature, format!("{} by `{}`", key.algorithm(), key.name()), format!("a valid {form}"));
 
     let proof = Proof { key: key.id(), key_name: key.name().to_owned(), algorithm: key.algorithm(), form };
     Ok((proof, SignatureValid::after_every_check()))
