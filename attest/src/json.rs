@@ -224,7 +224,7 @@ impl Fields {
         let text = self.string(key)?;
         let expected = || format!("base64 of 1 to {max} bytes in `{path}`");
         let bytes =
-            STANDARD.decode(&text).map_err(|_| Rejection::new(Code::Malformed, expected(), "text that is not standard, padded base64"));
+            STANDARD.decode(&text).map_err(|_| Rejection::new(Code::Malformed, expected(), "text that is not standard, padded base64"))?;
         if bytes.is_empty() || bytes.len() > max {
             return Err(Rejection::new(Code::Malformed, expected(), format!("{} bytes", bytes.len())));
         }
