@@ -1,0 +1,321 @@
+//! Security events: what the product did, one by one, never aggregated, never overwritten first.
+//!
+//! Runs in: daemon (made), CLI (read).
+//! Does not: hold payload bytes. Reasons and paths are text for people, with control bytes escaped by whoever shows them.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::dict::Source;
+use crate::record::Record;
+use crate::ring::RingCorrupt;
+use crate::text::printable;
+
+/// One security event. Digests are hex, times are the frame's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// The daemon began.
+    DaemonStarted {
+        /// Its release.
+        version: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// The daemon ends in order.
+    DaemonStopped {
+        /// Why: a signal's name.
+        reason: String,
+    },
+    /// A policy is in force.
+    PolicyLoaded {
+        /// Where it stands.
+        file: String,
+        /// Which module it is for.
+        module: String,
+        /// SHA-256 of its text.
+        digest: String,
+    },
+    /// A policy is not in force.
+    PolicyRefused {
+        /// Where it stands.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A module may run.
+    ModuleAdmitted {
+        /// Its name.
+        module: String,
+        /// SHA-256 of its bytes.
+        digest: String,
+        /// Who signed it: a key's fingerprint, or an identity.
+        key: String,
+        /// The signature's algorithm.
+        algorithm: String,
+        /// SHA-256 of the policy's text.
+        policy_digest: String,
+        /// Whether its native code was in the cache.
+        cached: bool,
+    },
+    /// A module may not run.
+    ModuleRefused {
+        /// Its name.
+        module: String,
+        /// The check that failed.
+        code: String,
+        /// What was expected and what was found.
+        reason: String,
+        /// SHA-256 of its bytes, if they could be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+    },
+    /// Native code was made.
+    CompileFinished {
+        /// The module.
+        module: String,
+        /// SHA-256 of its bytes.
+        digest: String,
+        /// Length of the native code in bytes.
+        code_bytes: u64,
+        /// How long it took, in nanoseconds.
+        took_ns: u64,
+    },
+    /// Native code was not made.
+    CompileFailed {
+        /// The module.
+        module: String,
+        /// SHA-256 of its bytes.
+        digest: String,
+        /// What the compiler said.
+        reason: String,
+    },
+    /// A child process is confined; this is written before it may run anything.
+    ProcessStarted {
+        /// Its process id.
+        pid: u32,
+        /// `compile`, `worker` or `graph`.
+        role: String,
+        /// The module or graph it is for; empty for none.
+        subject: String,
+        /// What it says of its confinement.
+        report: serde_json::Value,
+    },
+    /// A child process is gone.
+    ProcessExited {
+        /// Its process id.
+        pid: u32,
+        /// `compile`, `worker` or `graph`.
+        role: String,
+        /// The module or graph it was for; empty for none.
+        subject: String,
+        /// Exit code or signal, in words.
+        how: String,
+        /// Exit code, if it exited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// The signal that ended it, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+    },
+    /// A fresh instance of a module begins.
+    InvocationStarted {
+        /// The invocation.
+        id: String,
+        /// The module.
+        module: String,
+        /// The worker's id; see [`Source::instance`].
+        instance: String,
+        /// Who asked.
+        peer_uid: u32,
+    },
+    /// The instance is gone, and all its records are in the journal.
+    InvocationEnded {
+        /// The invocation.
+        id: String,
+        /// The module.
+        module: String,
+        /// The worker's id.
+        instance: String,
+        /// `exited`, `trapped`, `limit`, `worker-gone`.
+        outcome: String,
+        /// Exit code, if it exited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// The trap or the limit.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+        /// Records that the guest thread says it produced in this invocation.
+        records_produced: u64,
+        /// Records that were taken from its ring.
+        records_recorded: u64,
+        /// How often the guest waited for room in its ring.
+        stalls: u64,
+        /// How long it ran, in nanoseconds.
+        run_ns: u64,
+    },
+    /// What a worker is about to be given.
+    GrantsGiven {
+        /// The module.
+        module: String,
+        /// Directories, each `guest: host (access)`.
+        dirs: Vec<String>,
+        /// Graphs, each `name: digest (target)`.
+        graphs: Vec<String>,
+    },
+    /// A model is ready.
+    GraphLoaded {
+        /// Its name in the policy.
+        name: String,
+        /// SHA-256 of the model.
+        sha256: String,
+        /// The engine that runs it, with its version.
+        engine: String,
+        /// `cpu`, `gpu`, `npu`.
+        target: String,
+        /// How long loading took, in nanoseconds.
+        load_ns: u64,
+    },
+    /// A model is not ready.
+    GraphFailed {
+        /// Its name in the policy.
+        name: String,
+        /// SHA-256 of the model, as the policy names it.
+        sha256: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A graph host is replaced.
+    GraphRestarted {
+        /// Its name in the policy.
+        name: String,
+        /// SHA-256 of the model.
+        sha256: String,
+        /// How the one before ended.
+        reason: String,
+    },
+    /// A guest asked for something it was not granted.
+    Denied {
+        /// The module.
+        module: String,
+        /// The worker's id.
+        instance: String,
+        /// The guest thread.
+        ring: u32,
+        /// `interface#function`.
+        call: String,
+        /// The path or name it asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// What it was told.
+        errno: u16,
+        /// When it asked, `CLOCK_BOOTTIME` in nanoseconds.
+        call_ns: u64,
+    },
+    /// A worker's ring does not parse; the worker is no longer believed.
+    RingCorrupt {
+        /// The module.
+        module: String,
+        /// The worker's id.
+        instance: String,
+        /// The guest thread.
+        ring: u32,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request on the control socket was refused for who asked.
+    ControlRefused {
+        /// Who asked.
+        peer_uid: u32,
+        /// What for.
+        what: String,
+    },
+}
+
+impl Event {
+    /// The event for a record whose outcome is [`crate::Outcome::Denied`].
+    #[must_use]
+    pub fn denied(source: &Source, ring: u32, record: &Record, text: Option<&[u8]>) -> Self {
+        Self::Denied {
+            module: source.module().to_owned(),
+            instance: source.instance().to_string(),
+            ring,
+            call: record.call.to_string(),
+            text: text.map(printable),
+            errno: record.errno,
+            call_ns: record.time_ns,
+        }
+    }
+
+    /// The event for a ring that does not parse.
+    #[must_use]
+    pub fn ring_corrupt(source: &Source, ring: u32, error: &RingCorrupt) -> Self {
+        let reason = match error {
+            RingCorrupt::Record { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        Self::RingCorrupt { module: source.module().to_owned(), instance: source.instance().to_string(), ring, reason }
+    }
+
+    /// Whether the event is on the disk before [`crate::Journal::event`] returns: everything that allows something, and everything about the
+    /// product itself. The others, of which a guest or a local user can cause any number, reach the disk within [`crate::SYNC_WITHIN`]; only
+    /// a power failure can take them before.
+    #[must_use]
+    pub const fn durable(&self) -> bool {
+        match self {
+            Self::DaemonStarted { .. }
+            | Self::DaemonStopped { .. }
+            | Self::PolicyLoaded { .. }
+            | Self::PolicyRefused { .. }
+            | Self::ModuleAdmitted { .. }
+            | Self::ModuleRefused { .. }
+            | Self::ProcessStarted { .. }
+            | Self::GrantsGiven { .. }
+            | Self::GraphLoaded { .. }
+            | Self::GraphFailed { .. }
+            | Self::RingCorrupt { .. } => true,
+            Self::CompileFinished { .. }
+            | Self::CompileFailed { .. }
+            | Self::ProcessExited { .. }
+            | Self::InvocationStarted { .. }
+            | Self::InvocationEnded { .. }
+            | Self::GraphRestarted { .. }
+            | Self::Denied { .. }
+            | Self::ControlRefused { .. } => false,
+        }
+    }
+
+    /// The module the event is about, if it is about one.
+    #[must_use]
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Self::PolicyLoaded { module, .. }
+            | Self::ModuleAdmitted { module, .. }
+            | Self::ModuleRefused { module, .. }
+            | Self::CompileFinished { module, .. }
+            | Self::CompileFailed { module, .. }
+            | Self::InvocationStarted { module, .. }
+            | Self::InvocationEnded { module, .. }
+            | Self::GrantsGiven { module, .. }
+            | Self::Denied { module, .. }
+            | Self::RingCorrupt { module, .. } => Some(module),
+            Self::ProcessStarted { role, subject, .. } | Self::ProcessExited { role, subject, .. } => {
+                (role != "graph").then_some(subject.as_str())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether something was refused or stopped.
+    #[must_use]
+    pub const fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied { .. }
+                | Self::ModuleRefused { .. }
+                | Self::PolicyRefused { .. }
+                | Self::ControlRefused { .. }
+                | Self::RingCorrupt { .. }
+        )
+    }
+}

@@ -1,0 +1,525 @@
+//! The journal, for writing: security events that are on the disk before they are acted on, and every call of every guest.
+//!
+//! Runs in: daemon, on one thread.
+//! Invariant: what [`Journal::event`] acknowledged as durable is on the disk together with every frame before it. A frame is written whole or the
+//! journal takes nothing more. One number counts the frames of both tiers.
+//! Does not: delete anything.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::clock::boottime_ns;
+use crate::clock::realtime_ns;
+use crate::columns::Encoder;
+use crate::columns::Row;
+use crate::dict::Interner;
+use crate::dict::Source;
+use crate::error::JournalError;
+use crate::event::Event;
+use crate::frame;
+use crate::frame::COMPRESSED;
+use crate::frame::FrameType;
+use crate::frame::Header;
+use crate::frame::MAX_EVENTS;
+use crate::frame::MAX_PAYLOAD;
+use crate::leaves::Leaves;
+use crate::position::Position;
+use crate::record::Record;
+use crate::recover;
+use crate::recover::Recovery;
+use crate::segment::Segment;
+use crate::segment::Tier;
+use crate::text::cut;
+
+/// What is not durable at once is on the disk after this long, if the journal is [flushed](Journal::flush) so often.
+pub const SYNC_WITHIN: Duration = Duration::from_secs(1);
+
+/// The journal, for writing.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    /// Held for its lock.
+    _lock: File,
+    leaves: Leaves,
+    security: Writer,
+    detail: Writer,
+    next_frame: u64,
+    /// All frames below this number are on the disk.
+    synced: u64,
+    unsynced_since: Option<Instant>,
+    /// Calls that are not in a frame yet: one frame each. There is more than one only while the disk takes nothing.
+    buffers: VecDeque<Buffer>,
+    interner: Interner,
+    encoder: Encoder,
+    compressor: Compressor,
+    frame: Vec<u8>,
+    broken: bool,
+    closed: bool,
+    stats: Stats,
+}
+
+/// Counts since the journal was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stats {
+    /// Frames written.
+    pub frames: u64,
+    /// Security events written.
+    pub events: u64,
+    /// Calls taken, those in the buffer included.
+    pub records: u64,
+    /// Bytes of all frames.
+    pub bytes: u64,
+    /// Of those, bytes of calls and their dictionaries.
+    pub detail_bytes: u64,
+    /// Calls that were neither written nor kept, because the disk took nothing for too long.
+    pub lost: u64,
+    /// Times that the disk was waited for.
+    pub syncs: u64,
+}
+
+/// One tier's place on the disk.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub tier: Tier,
+    pub segment: Option<Segment>,
+    pub next_seq: u64,
+}
+
+/// The calls of one frame. Texts lie in one arena, so that a call costs no allocation.
+#[derive(Debug, Default)]
+struct Buffer {
+    calls: Vec<(Record, u32, std::ops::Range<usize>)>,
+    texts: Vec<u8>,
+    sources: Vec<Source>,
+    source_ids: HashMap<Source, u32>,
+}
+
+struct Compressor(zstd::bulk::Compressor<'static>);
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Compressor")
+    }
+}
+
+/// The payload of an `Events` frame is a JSON array of these.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry<E> {
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub time_ns: u64,
+    pub event: E,
+}
+
+/// The payload of a `Genesis` frame.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Genesis {
+    /// Who writes this journal.
+    pub origin: String,
+}
+
+/// The payload of a `Boot` frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Boot {
+    /// Who writes from here on.
+    pub origin: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// The leaf of the frame before, in hex.
+    pub head: String,
+    /// How the journal was found.
+    pub recovery: Recovery,
+}
+
+impl Journal {
+    /// Opens the journal in this folder, making it if there is none, and writes down how it was found.
+    ///
+    /// `origin` says who writes: a name that the readers of many journals tell this one by.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] when another process has it open; [`JournalError::Full`]; [`JournalError::Io`]. A damaged journal opens: what is
+    /// damaged stays as it is for `audit verify` to name, and new segments are begun behind it.
+    pub fn open(dir: &Path, origin: &str) -> Result<(Self, Recovery), JournalError> {
+        let lock = recover::make_and_lock(dir)?;
+        let found = recover::recover(dir)?;
+        let compressor = zstd::bulk::Compressor::new(1).map_err(JournalError::Compress)?;
+        let mut journal = Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            leaves: found.leaves,
+            security: found.security,
+            detail: found.detail,
+            next_frame: found.next_frame,
+            synced: 0,
+            unsynced_since: None,
+            buffers: VecDeque::new(),
+            interner: Interner::default(),
+            encoder: Encoder::default(),
+            compressor: Compressor(compressor),
+            frame: Vec::new(),
+            broken: false,
+            closed: false,
+            stats: Stats::default(),
+        };
+        // What was found is on the disk before anything is built on it.
+        journal.sync_files()?;
+        let (origin, _) = cut(origin, MAX_ORIGIN);
+        if found.recovery.first_open {
+            journal.own_frame(FrameType::Genesis, &Genesis { origin: origin.to_owned() })?;
+        }
+        let boot = Boot { origin: origin.to_owned(), boot_id: boot_id(dir)?, head: journal.head()?, recovery: found.recovery.clone() };
+        journal.own_frame(FrameType::Boot, &boot)?;
+        journal.sync_files()?;
+        Ok((journal, found.recovery))
+    }
+
+    /// Appends a security event. For a [durable](Event::durable) one, it and everything before it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`JournalError`]: then the event is not in the journal, and what it would have allowed must not happen.
+    pub fn event(&mut self, event: &Event) -> Result<Position, JournalError> {
+        let time_ns = boottime_ns();
+        let payload = event_json(time_ns, event)?;
+        // Calls that came before the event stand before it.
+        self.write_detail()?;
+        if event.durable() {
+            self.sync_tier(Tier::Detail)?;
+        }
+        let header = self.header(FrameType::Events, 1, self.security.next_seq, time_ns);
+        let frame = self.write(Tier::Security, header, &payload)?;
+        self.stats.events += 1;
+        if event.durable() {
+            self.sync_files()?;
+        }
+        Ok(Position { epoch: 0, frame, index: 0 })
+    }
+
+    /// Takes calls, in the order in which they came out of a ring. They are in a frame after 4096 of them, at the next event, or at [`Journal::flush`].
+    ///
+    /// # Errors
+    /// [`JournalError`]: the calls are kept and tried again with the next ones, as far as [`Stats::lost`] does not count them.
+    pub fn calls<T: AsRef<[u8]>>(&mut self, source: &Source, batch: &[(Record, Option<T>)]) -> Result<(), JournalError> {
+        let mut result = Ok(());
+        let mut batch = batch.iter();
+        while !batch.as_slice().is_empty() {
+            if self.buffers.back().is_none_or(Buffer::is_full) {
+                if self.buffers.len() >= MAX_BUFFERS {
+                    self.stats.lost += batch.len() as u64;
+                    break;
+                }
+                self.buffers.push_back(Buffer::default());
+            }
+            let Some(buffer) = self.buffers.back_mut() else { break };
+            let source = buffer.source(source);
+            while !buffer.is_full()
+                && let Some((record, text)) = batch.next()
+            {
+                buffer.push(record, source, text.as_ref().map(AsRef::as_ref));
+                self.stats.records += 1;
+            }
+            if buffer.is_full() {
+                result = self.write_detail();
+            }
+        }
+        result
+    }
+
+    /// Puts buffered calls into a frame, and brings frames to the disk that have waited for [`SYNC_WITHIN`].
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        self.write_detail()?;
+        match self.sync_due() {
+            Some(Duration::ZERO) => self.sync_files(),
+            _ => Ok(()),
+        }
+    }
+
+    /// After how long [`Journal::flush`] should be called again, though nothing happens; nothing when all is on the disk.
+    #[must_use]
+    pub fn sync_due(&self) -> Option<Duration> {
+        self.unsynced_since.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()))
+    }
+
+    /// Brings everything to the disk, buffered calls included.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        self.write_detail()?;
+        self.sync_files()
+    }
+
+    /// Closes the journal in order: the next start will find it clean. Dropping it does the same, but cannot say when that fails.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn close(mut self) -> Result<Stats, JournalError> {
+        self.finish()?;
+        Ok(self.stats)
+    }
+
+    /// Counts since the journal was opened.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    fn finish(&mut self) -> Result<(), JournalError> {
+        self.closed = true;
+        self.sync()?;
+        let stats = self.stats;
+        self.own_frame(FrameType::Account, &stats)?;
+        self.sync_files()
+    }
+
+    /// A frame of the journal itself.
+    fn own_frame(&mut self, kind: FrameType, payload: &impl Serialize) -> Result<(), JournalError> {
+        let payload = serde_json::to_vec(payload).map_err(|error| JournalError::Compress(error.into()))?;
+        let header = self.header(kind, 0, self.security.next_seq, boottime_ns());
+        self.write(Tier::Security, header, &payload).map(drop)
+    }
+
+    /// Writes the buffered calls.
+    fn write_detail(&mut self) -> Result<(), JournalError> {
+        while let Some(buffer) = self.buffers.pop_front() {
+            if let Err(error) = self.write_buffer(&buffer) {
+                self.buffers.push_front(buffer);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a frame for what is new in the dictionary, then one for the calls.
+    fn write_buffer(&mut self, buffer: &Buffer) -> Result<(), JournalError> {
+        let (mut dict, mut payload) = self.encode(buffer)?;
+        let room = 2 * frame::HEADER_LEN + dict.as_ref().map_or(0, Vec::len) + payload.len();
+        let fits = self.detail.segment.as_ref().is_some_and(|segment| segment.fits(room));
+        if !fits || self.interner.is_full() {
+            // Both frames go into a new segment, with a dictionary of its own.
+            self.begin_segment(Tier::Detail)?;
+            (dict, payload) = self.encode(buffer)?;
+        }
+        // A worker may lie about its times; a frame does not begin after it was written.
+        let first = buffer.calls.iter().map(|(record, ..)| record.time_ns).min().unwrap_or(0).min(boottime_ns());
+        let last = buffer.calls.iter().map(|(record, ..)| record.time_ns).max().unwrap_or(0);
+        if let Some(dict) = dict {
+            let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, self.detail.next_seq, first) };
+            self.write(Tier::Detail, header, &dict)?;
+            self.interner.written();
+        }
+        let n = u16::try_from(buffer.calls.len()).unwrap_or(u16::MAX);
+        let span_us = u32::try_from(last.saturating_sub(first) / 1000).unwrap_or(u32::MAX);
+        let header = Header { flags: COMPRESSED, span_us, ..self.header(FrameType::Detail, n, self.detail.next_seq, first) };
+        self.write(Tier::Detail, header, &payload).map(drop)
+    }
+
+    /// The calls as payloads, in the dictionary of the current segment.
+    fn encode(&mut self, buffer: &Buffer) -> Result<(Option<Vec<u8>>, Vec<u8>), JournalError> {
+        let Self { interner, encoder, compressor, .. } = self;
+        let sources: Vec<u32> = buffer.sources.iter().map(|source| interner.source(source)).collect();
+        let mut rows = Vec::with_capacity(buffer.calls.len());
+        for (record, source, text) in &buffer.calls {
+            let text = buffer.texts.get(text.clone()).filter(|text| !text.is_empty()).map_or(0, |text| interner.text(text));
+            let source = sources.get(*source as usize).copied().unwrap_or(0);
+            rows.push(Row { record: *record, source, text });
+        }
+        let mut raw = Vec::new();
+        encoder.encode(&rows, &mut raw);
+        let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
+        let dict = interner.peek_new().map(&mut compress).transpose()?;
+        Ok((dict, compress(&raw)?))
+    }
+
+    fn header(&self, kind: FrameType, n: u16, first_seq: u64, t0_boot: u64) -> Header {
+        let t0_real = realtime_ns().wrapping_sub(boottime_ns().wrapping_sub(t0_boot));
+        let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
+        Header { kind, flags: 0, n, frame_no: self.next_frame, first_seq, t0_boot, t0_real, span_us: 0, epoch: 0, unsynced, payload_len: 0 }
+    }
+
+    /// Writes one frame and its leaf; returns its number.
+    fn write(&mut self, tier: Tier, header: Header, payload: &[u8]) -> Result<u64, JournalError> {
+        if self.broken {
+            return Err(JournalError::Broken(self.dir.clone()));
+        }
+        // A segment is begun before the header is sealed: it brings all before it to the disk, which the header says.
+        let room = frame::HEADER_LEN + payload.len();
+        if !self.writer(tier).segment.as_ref().is_some_and(|segment| segment.fits(room)) {
+            self.begin_segment(tier)?;
+        }
+        let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
+        let mut frame = std::mem::take(&mut self.frame);
+        let sealed = Header { unsynced, ..header }.seal(payload, &mut frame);
+        let written = sealed.map_err(|_| JournalError::TooLarge(payload.len())).and_then(|()| self.append(tier, &frame));
+        let len = frame.len() as u64;
+        self.frame = frame;
+        written?;
+        let number = self.next_frame;
+        self.next_frame += 1;
+        self.writer(tier).next_seq += u64::from(header.n);
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        self.stats.frames += 1;
+        self.stats.bytes += len;
+        if tier == Tier::Detail {
+            self.stats.detail_bytes += len;
+        }
+        Ok(number)
+    }
+
+    fn append(&mut self, tier: Tier, frame: &[u8]) -> Result<(), JournalError> {
+        let dir = self.dir.clone();
+        let number = self.next_frame;
+        self.leaves.reserve(number).map_err(JournalError::io("allocate a leaf", &dir))?;
+        let segment = match tier {
+            Tier::Security => self.security.segment.as_mut(),
+            Tier::Detail => self.detail.segment.as_mut(),
+        };
+        let Some(segment) = segment else { return Err(JournalError::Broken(dir)) };
+        let written = segment.append(frame).and_then(|()| self.leaves.put(number, &frame::leaf(frame)));
+        // Half a frame may be in the file now, or a frame without a leaf: nothing may follow it.
+        self.broken = written.is_err();
+        written.map_err(JournalError::io("write a frame", &dir))
+    }
+
+    /// Ends the tier's segment and begins another. Everything written so far is on the disk then, in both tiers.
+    fn begin_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
+        self.sync_files()?;
+        // Made first: on a full disk the old segment stays in use as it is.
+        let segment = Segment::create(&self.dir, tier, self.next_frame).map_err(JournalError::io("begin a segment", &self.dir))?;
+        self.close_segment(tier)?;
+        self.writer(tier).segment = Some(segment);
+        Ok(())
+    }
+
+    fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
+        if tier == Tier::Detail {
+            self.interner = Interner::default();
+        }
+        match self.writer(tier).segment.take() {
+            Some(segment) => segment.close().map_err(JournalError::io("end a segment", &self.dir)),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_files(&mut self) -> Result<(), JournalError> {
+        self.sync_tier(Tier::Detail)?;
+        self.sync_tier(Tier::Security)?;
+        self.leaves.sync().map_err(JournalError::io("sync the leaves", &self.dir))?;
+        self.synced = self.next_frame;
+        self.unsynced_since = None;
+        self.stats.syncs += 1;
+        Ok(())
+    }
+
+    fn sync_tier(&mut self, tier: Tier) -> Result<(), JournalError> {
+        let Some(segment) = self.writer(tier).segment.as_mut() else { return Ok(()) };
+        let synced = segment.sync();
+        // After a failed sync the kernel may have dropped what was written, and says so only once.
+        self.broken |= synced.is_err();
+        synced.map_err(JournalError::io("sync a segment", &self.dir))
+    }
+
+    fn writer(&mut self, tier: Tier) -> &mut Writer {
+        match tier {
+            Tier::Security => &mut self.security,
+            Tier::Detail => &mut self.detail,
+        }
+    }
+
+    /// The leaf of the last frame, in hex; empty for none.
+    fn head(&self) -> Result<String, JournalError> {
+        let Some(last) = self.next_frame.checked_sub(1) else { return Ok(String::new()) };
+        self.leaves.get(last).map(hex::encode).map_err(JournalError::io("read the last leaf", &self.dir))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if !self.closed && !self.broken && !std::thread::panicking() {
+            // Nobody is left to hear of a failure; the next start finds the journal unclean and says so.
+            let _ = self.finish();
+        }
+    }
+}
+
+impl Buffer {
+    fn source(&mut self, source: &Source) -> u32 {
+        if let Some(id) = self.source_ids.get(source) {
+            return *id;
+        }
+        let id = self.sources.len() as u32;
+        self.sources.push(source.clone());
+        self.source_ids.insert(source.clone(), id);
+        id
+    }
+
+    fn push(&mut self, record: &Record, source: u32, text: Option<&[u8]>) {
+        let start = self.texts.len();
+        self.texts.extend_from_slice(text.unwrap_or_default());
+        self.calls.push((*record, source, start..self.texts.len()));
+    }
+
+    fn is_full(&self) -> bool {
+        self.calls.len() >= MAX_EVENTS || self.texts.len() >= MAX_TEXTS
+    }
+}
+
+/// The event as JSON. One whose texts are too long loses their ends rather than its place in the journal.
+fn event_json(time_ns: u64, event: &Event) -> Result<Vec<u8>, JournalError> {
+    let json = |entry: &[Entry<serde_json::Value>; 1]| serde_json::to_vec(entry).map_err(|error| JournalError::Compress(error.into()));
+    let event = serde_json::to_value(event).map_err(|error| JournalError::Compress(error.into()))?;
+    let mut entry = [Entry { time_ns, event }];
+    let mut payload = json(&entry)?;
+    if payload.len() > MAX_EVENT {
+        for entry in &mut entry {
+            shorten(&mut entry.event);
+        }
+        payload = json(&entry)?;
+    }
+    if payload.len() > MAX_PAYLOAD { Err(JournalError::TooLarge(payload.len())) } else { Ok(payload) }
+}
+
+fn shorten(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => {
+            if let (short, true) = cut(text, MAX_STRING) {
+                *text = format!("{short}…");
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items.truncate(MAX_ITEMS);
+            items.iter_mut().for_each(shorten);
+        }
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// The kernel's id of this boot.
+fn boot_id(dir: &Path) -> Result<String, JournalError> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(JournalError::io("read the boot id for an entry", dir))?;
+    Ok(id.trim().to_owned())
+}
+
+/// Bytes of texts that one `Detail` frame refers to, at most.
+const MAX_TEXTS: usize = 128 << 10;
+/// Frames of calls that are kept while the disk takes nothing.
+const MAX_BUFFERS: usize = 64;
+/// An event longer than this has its texts cut.
+const MAX_EVENT: usize = 64 << 10;
+const MAX_STRING: usize = 1024;
+const MAX_ITEMS: usize = 64;
+const MAX_ORIGIN: usize = 256;

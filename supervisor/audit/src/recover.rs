@@ -1,0 +1,210 @@
+//! How a journal is found when it is opened, and what is done about an end that a crash left behind.
+//!
+//! Runs in: daemon, before anything is written.
+//! Invariant: only frames that were never known to be on the disk are cut off, and the next `Boot` frame says how many. Damage below that is
+//! left as it is, because it is evidence: writing goes on behind it.
+
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::fs::Permissions;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::error::JournalError;
+use crate::frame;
+use crate::frame::BadFrame;
+use crate::frame::FrameType;
+use crate::frame::Header;
+use crate::journal::Writer;
+use crate::leaves::Leaves;
+use crate::segment;
+use crate::segment::Scan;
+use crate::segment::Segment;
+use crate::segment::Stop;
+use crate::segment::Tier;
+
+/// How the journal was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// There was none.
+    pub first_open: bool,
+    /// It had not been closed in order.
+    pub unclean: bool,
+    /// Frames cut off its end, because not all before them had reached the disk, or because they had not themselves.
+    pub frames_cut: u64,
+    /// Their bytes, as far as these were there.
+    pub bytes_cut: u64,
+    /// What is damaged and was not cut off; empty if nothing is.
+    pub damage: String,
+}
+
+pub(crate) struct Found {
+    pub leaves: Leaves,
+    pub security: Writer,
+    pub detail: Writer,
+    pub next_frame: u64,
+    pub recovery: Recovery,
+}
+
+/// Makes the folders and takes the lock that says who writes here.
+pub(crate) fn make_and_lock(dir: &Path) -> Result<File, JournalError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for folder in [dir.to_owned(), dir.join(Tier::Security.folder()), dir.join(Tier::Detail.folder())] {
+        builder.create(&folder).map_err(JournalError::io("make a folder", dir))?;
+    }
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(JournalError::io("close off the folder", dir))?;
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"));
+    let lock = lock.map_err(JournalError::io("open the lock", dir))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(dir.to_owned())),
+        Err(error) => Err(JournalError::io("take the lock", dir)(error.into())),
+    }
+}
+
+/// The end of one tier: its last segments, the last first, back to one that holds a frame.
+struct Tail {
+    tier: Tier,
+    segments: Vec<(PathBuf, Vec<u8>, Scan)>,
+    /// Above every frame number that the names of segments stand for.
+    next_by_name: u64,
+}
+
+impl Tail {
+    fn load(dir: &Path, tier: Tier) -> Result<Self, JournalError> {
+        let list = segment::list(dir, tier).map_err(JournalError::io("list segments", dir))?;
+        let next_by_name = list.last().map_or(0, |(first, _)| first + 1);
+        let mut segments = Vec::new();
+        for (_, path) in list.into_iter().rev() {
+            let bytes = segment::read(&path).map_err(JournalError::io("read a segment", dir))?;
+            let scan = segment::scan(&bytes);
+            if let Stop::Torn(bad @ (BadFrame::Version(_) | BadFrame::Type(_)))
+            | Stop::Hole(bad @ (BadFrame::Version(_) | BadFrame::Type(_))) = scan.stop
+            {
+                return Err(JournalError::Format { dir: dir.to_owned(), source: bad });
+            }
+            let found = !scan.frames.is_empty() || !scan.after.is_empty();
+            segments.push((path, bytes, scan));
+            if found {
+                break;
+            }
+        }
+        Ok(Self { tier, segments, next_by_name })
+    }
+
+    /// All valid frames, those behind a hole included.
+    fn headers(&self) -> impl Iterator<Item = &Header> {
+        self.segments.iter().flat_map(|(_, _, scan)| scan.frames.iter().chain(&scan.after).map(|(_, header)| header))
+    }
+
+    /// The same with their bytes.
+    fn frames(&self) -> impl Iterator<Item = (&Header, &[u8])> {
+        self.segments.iter().flat_map(|(_, bytes, scan)| {
+            let frames = scan.frames.iter().chain(&scan.after);
+            frames.filter_map(|(at, header)| Some((header, bytes.get(*at..*at + header.len())?)))
+        })
+    }
+
+    fn next_seq(&self, below: u64) -> u64 {
+        let last = self.headers().filter(|header| header.frame_no < below).max_by_key(|header| header.frame_no);
+        last.map_or(0, |header| header.first_seq.saturating_add(header.n.into()))
+    }
+}
+
+/// Looks at the end of the journal, cuts off what a crash left, and finds where writing goes on. The caller holds the lock.
+pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
+    let leaves = Leaves::open(dir).map_err(JournalError::io("open the leaves", dir))?;
+    let leaf_count = leaves.count().map_err(JournalError::io("read the leaves", dir))?;
+    let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?];
+
+    // All frames from `start` on are in the segments that were read.
+    let start = tails.iter().filter_map(|tail| tail.headers().map(|header| header.frame_no).min()).max().unwrap_or(0);
+    let mut numbers: Vec<u64> =
+        tails.iter().flat_map(Tail::headers).map(|header| header.frame_no).filter(|number| *number >= start).collect();
+    numbers.sort_unstable();
+    let whole = numbers.iter().zip(start..).take_while(|(number, expected)| **number == *expected).count() as u64;
+    let kept = if numbers.is_empty() { 0 } else { start + whole };
+    let beyond = numbers.last().map_or(0, |last| last + 1).max(leaf_count);
+    let synced = tails.iter().flat_map(Tail::headers).map(Header::synced).max().unwrap_or(0);
+
+    let damage = damage(&tails, &leaves, kept, synced, start.min(kept), leaf_count).map_err(JournalError::io("read the leaves", dir))?;
+    let first_open = beyond == 0 && damage.is_empty();
+    let last = tails.iter().flat_map(Tail::headers).find(|header| header.frame_no + 1 == kept);
+    let unclean = !first_open && !(last.is_some_and(|last| last.kind == FrameType::Account) && beyond == kept);
+    let mut recovery = Recovery { first_open, unclean, damage, ..Recovery::default() };
+
+    let next_frame = if recovery.damage.is_empty() {
+        recovery.frames_cut = beyond - kept;
+        kept
+    } else {
+        tails.iter().map(|tail| tail.next_by_name).max().unwrap_or(0).max(beyond)
+    };
+    restore_leaves(&leaves, &tails, leaf_count, synced, next_frame).map_err(JournalError::io("write the leaves", dir))?;
+    let [security, detail] = tails;
+    let security = reopen(dir, security, next_frame, &mut recovery)?;
+    let detail = reopen(dir, detail, next_frame, &mut recovery)?;
+    Ok(Found { leaves, security, detail, next_frame, recovery })
+}
+
+/// What cannot be the work of a crash, in words; empty if there is nothing.
+fn damage(tails: &[Tail], leaves: &Leaves, kept: u64, synced: u64, start: u64, leaf_count: u64) -> std::io::Result<String> {
+    if kept < synced {
+        return Ok(format!("frame {kept} is missing or broken, though it had reached the disk"));
+    }
+    if leaf_count < start {
+        return Ok(format!("{leaf_count} leaves for at least {start} frames"));
+    }
+    for (header, bytes) in tails.iter().flat_map(Tail::frames) {
+        let number = header.frame_no;
+        if number < kept.min(leaf_count) && leaves.get(number)? != frame::leaf(bytes) && number < synced {
+            return Ok(format!("frame {number} is not the one that was written"));
+        }
+    }
+    Ok(String::new())
+}
+
+/// As many leaves as frames, those that a crash took computed anew.
+fn restore_leaves(leaves: &Leaves, tails: &[Tail], leaf_count: u64, synced: u64, next_frame: u64) -> std::io::Result<()> {
+    leaves.truncate(next_frame)?;
+    for (header, bytes) in tails.iter().flat_map(Tail::frames) {
+        let number = header.frame_no;
+        let lost = number >= leaf_count || (number >= synced && number < next_frame && leaves.get(number)? == [0; 32]);
+        if lost && number < next_frame {
+            leaves.put(number, &frame::leaf(bytes))?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a tier behind its last frame below `next_frame`, and goes on there if it can.
+fn reopen(dir: &Path, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> Result<Writer, JournalError> {
+    let mut writer = Writer { tier: tail.tier, segment: None, next_seq: tail.next_seq(next_frame) };
+    if !recovery.damage.is_empty() {
+        return Ok(writer);
+    }
+    for (path, bytes, scan) in tail.segments {
+        let end = scan.frames.iter().find(|(_, header)| header.frame_no >= next_frame).map_or(scan.end, |(at, _)| *at);
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        recovery.bytes_cut += used.saturating_sub(end) as u64;
+        if end == 0 {
+            std::fs::remove_file(&path).map_err(JournalError::io("remove an empty segment", dir))?;
+        } else if tail.tier == Tier::Security {
+            writer.segment = Some(Segment::reopen(&path, end as u64).map_err(JournalError::io("go on in a segment", dir))?);
+        } else {
+            // The dictionary of a segment lives with its writer, so a new writer begins a new segment.
+            let ended = Segment::reopen(&path, end as u64).and_then(Segment::close);
+            ended.map_err(JournalError::io("end a segment", dir))?;
+        }
+    }
+    segment::sync_dir(&dir.join(tail.tier.folder())).map_err(JournalError::io("sync a folder", dir))?;
+    Ok(writer)
+}
