@@ -1,0 +1,109 @@
+//! From a call to its record in the ring.
+//!
+//! Runs in: worker, on guest threads.
+//! Invariant: a call that began has a record, whatever ends it. A [`Pending`] that is dropped, because the deadline took the
+//! guest away in the middle of a call, records that. A full ring makes the guest wait; no record is ever dropped.
+//! Does not: allocate, after a thread's first call with a text.
+
+use std::cell::RefCell;
+
+use edgeguard_audit::CallId;
+use edgeguard_audit::MAX_TEXT;
+use edgeguard_audit::Outcome;
+use edgeguard_audit::Producer;
+use edgeguard_audit::Record;
+use edgeguard_audit::boottime_ns;
+
+thread_local! {
+    static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+}
+
+/// A guest thread's end of its ring.
+struct Recorder {
+    producer: Producer,
+    /// The text of the call under way, if it has one.
+    text: Vec<u8>,
+}
+
+/// Gives this thread its ring.
+pub fn install(producer: Producer) {
+    RECORDER.with_borrow_mut(|slot| *slot = Some(Recorder { producer, text: Vec::with_capacity(MAX_TEXT) }));
+}
+
+/// Records produced by this thread so far.
+pub fn produced() -> u64 {
+    RECORDER.with_borrow(|slot| slot.as_ref().map_or(0, |recorder| recorder.producer.produced()))
+}
+
+/// A call that has begun and has no record yet. One at a time on a thread: host calls do not nest.
+#[derive(Debug)]
+pub struct Pending {
+    began: u64,
+    call: CallId,
+    /// Descriptor or handle that the call is about.
+    pub handle: u32,
+    /// Which grant it goes back to; 0 for none.
+    pub rule: u16,
+    /// Bytes that the guest gave.
+    pub n_in: u32,
+    /// Bytes that the guest got.
+    pub n_out: u32,
+    has_text: bool,
+    done: bool,
+}
+
+impl Pending {
+    /// The call begins now.
+    pub fn begin(call: CallId) -> Self {
+        Self { began: boottime_ns(), call, handle: 0, rule: 0, n_in: 0, n_out: 0, has_text: false, done: false }
+    }
+
+    /// Notes what the call names: a path, or a graph. Called twice (a rename), it notes both, with a NUL between them.
+    pub fn text(&mut self, bytes: &[u8]) {
+        RECORDER.with_borrow_mut(|slot| {
+            let Some(recorder) = slot else { return };
+            if self.has_text {
+                recorder.text.push(0);
+            } else {
+                recorder.text.clear();
+                self.has_text = true;
+            }
+            let room = MAX_TEXT.saturating_sub(recorder.text.len());
+            recorder.text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            recorder.text.truncate(MAX_TEXT);
+        });
+    }
+
+    /// The call has ended.
+    pub fn end(mut self, outcome: Outcome, errno: u16) {
+        self.push(outcome, errno);
+    }
+
+    fn push(&mut self, outcome: Outcome, errno: u16) {
+        self.done = true;
+        RECORDER.with_borrow_mut(|slot| {
+            let Some(recorder) = slot else { return };
+            let record = Record {
+                time_ns: self.began,
+                call: self.call,
+                outcome,
+                flags: 0,
+                errno,
+                rule: self.rule,
+                handle: self.handle,
+                took_ns: u32::try_from(boottime_ns().saturating_sub(self.began)).unwrap_or(u32::MAX),
+                n_in: self.n_in,
+                n_out: self.n_out,
+            };
+            recorder.producer.push(&record, self.has_text.then_some(recorder.text.as_slice()));
+        });
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.done {
+            self.push(Outcome::Limit, 0);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The calls of a component, as the engine's bindings announce them.
+//!
+//! Runs in: worker, on guest threads.
+//! wasmtime-wasi's bindings open a `tracing` span for every WASI call, with the interface's and the function's name, then say its
+//! arguments and its result. This subscriber turns each span into one record. It formats only what a record has: a path, and a
+//! result that is an error.
+//! Does not: log. The worker has no other subscriber.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write as _;
+
+use edgeguard_audit::CallId;
+use edgeguard_audit::Outcome;
+use edgeguard_audit::call_id;
+use tracing::Event;
+use tracing::Metadata;
+use tracing::Subscriber;
+use tracing::callsite::Identifier;
+use tracing::field::Field;
+use tracing::field::Visit;
+use tracing::span;
+use tracing::subscriber::Interest;
+
+use crate::limits;
+use crate::record::Pending;
+
+/// The name of a span that is a call.
+const CALL: &str = "wit-bindgen import";
+
+thread_local! {
+    static UNDER_WAY: RefCell<State> = RefCell::new(State::default());
+}
+
+/// What a thread knows of the component that it runs.
+#[derive(Default)]
+struct State {
+    /// The call that has begun, and how it ended as far as was said.
+    call: Option<Call>,
+    /// Numbers of the calls seen so far, by where in the bindings they are.
+    numbers: HashMap<Identifier, Option<CallId>>,
+    /// Descriptors.
+    files: Option<limits::Files>,
+}
+
+struct Call {
+    pending: Pending,
+    ended: Option<(Outcome, u16)>,
+}
+
+/// Listens, from now on and in all threads.
+pub fn listen() {
+    // There is no other subscriber, so this is the first.
+    let _ = tracing::subscriber::set_global_default(Calls);
+}
+
+/// The descriptors of the component that this thread runs, while it runs.
+pub struct Files(());
+
+impl Files {
+    /// A component begins.
+    pub fn begin(files: limits::Files) -> Self {
+        UNDER_WAY.with_borrow_mut(|state| state.files = Some(files));
+        Self(())
+    }
+
+    /// Asks or changes them.
+    pub fn with<T>(body: impl FnOnce(&mut limits::Files) -> T) -> Option<T> {
+        UNDER_WAY.with_borrow_mut(|state| state.files.as_mut().map(body))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        UNDER_WAY.with_borrow_mut(|state| state.files = None);
+    }
+}
+
+struct Calls;
+
+impl Subscriber for Calls {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // The spans of calls, and the events within the same generated code.
+        if metadata.is_span() { metadata.name() == CALL } else { metadata.target().contains("::bindings::") }
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        UNDER_WAY.with_borrow_mut(|state| {
+            let number = *state.numbers.entry(span.metadata().callsite()).or_insert_with(|| number_of(span));
+            state.call = number.map(|number| Call { pending: Pending::begin(number), ended: None });
+        });
+        ONE.clone()
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        UNDER_WAY.with_borrow_mut(|state| {
+            if let Some(call) = &mut state.call {
+                event.record(&mut Particulars { call, files: state.files.as_ref() });
+            }
+        });
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+
+    fn try_close(&self, _: span::Id) -> bool {
+        // A call that was taken away before it said how it ended records that by itself.
+        let call = UNDER_WAY.with_borrow_mut(|state| state.call.take());
+        if let Some(Call { pending, ended: Some((outcome, errno)) }) = call {
+            pending.end(outcome, errno);
+        }
+        true
+    }
+}
+
+/// Calls do not nest, so one name does for all spans.
+static ONE: std::sync::LazyLock<span::Id> = std::sync::LazyLock::new(|| span::Id::from_u64(1));
+
+/// The number of the call that a span is.
+fn number_of(span: &span::Attributes<'_>) -> Option<CallId> {
+    let mut names = Names::default();
+    span.record(&mut names);
+    call_id(&names.interface, &names.function)
+}
+
+#[derive(Default)]
+struct Names {
+    interface: String,
+    function: String,
+}
+
+impl Visit for Names {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "module" => value.clone_into(&mut self.interface),
+            "function" => value.clone_into(&mut self.function),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+/// Takes from an event what a record has.
+struct Particulars<'a> {
+    call: &'a mut Call,
+    files: Option<&'a limits::Files>,
+}
+
+impl Visit for Particulars<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "self_" => {
+                let mut text = Text::default();
+                // A text that is cut is still good for what is looked for in it.
+                let _ = write!(text, "{value:?}");
+                self.call.pending.handle = number_after(text.as_str(), "rep: ").unwrap_or(0);
+                self.call.pending.rule = self.files.map_or(0, |files| files.rule(self.call.pending.handle));
+            }
+            "path" | "old_path" | "new_path" | "src_path" | "dest_path" => {
+                let mut text = Text::default();
+                let _ = write!(text, "{value:?}");
+                self.call.pending.text(text.as_str().trim_matches('"').as_bytes());
+            }
+            "result" => {
+                let mut text = Text::default();
+                let _ = write!(text, "{value:?}");
+                self.call.ended = Some(end_of(text.as_str()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How a call ended, by what its result looks like: `Ok(…)`, or `Err(…)` with `not-permitted (error 33)` in it.
+fn end_of(result: &str) -> (Outcome, u16) {
+    if !result.starts_with("Err(") {
+        return (Outcome::Ok, 0);
+    }
+    // The standard's enumerations count from 0, a record has 0 for success.
+    let errno = number_after(result, "(error ").and_then(|number| u16::try_from(number.saturating_add(1)).ok());
+    let denied = ["access (", "not-permitted (", "access-denied ("].iter().any(|name| result.contains(name));
+    match errno {
+        Some(errno) if denied => (Outcome::Denied, errno),
+        Some(errno) => (Outcome::Error, errno),
+        None if result.contains("stopped at the limit") => (Outcome::Limit, 0),
+        None if result.contains("Closed") || result.contains("LastOperationFailed") => (Outcome::Error, 1),
+        None => (Outcome::Trapped, 0),
+    }
+}
+
+fn number_after(text: &str, mark: &str) -> Option<u32> {
+    let (_, rest) = text.split_once(mark)?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Formatted text, as far as it fits: most values are never longer, and a path that is loses its end in the record.
+struct Text {
+    bytes: [u8; 1024],
+    len: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { bytes: [0; 1024], len: 0 }
+    }
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let end = self.len + c.len_utf8();
+            let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+            c.encode_utf8(room);
+            self.len = end;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,427 @@
+//! `wasi_snapshot_preview1`: every function of it, run by wasmtime-wasi and recorded by us.
+//!
+//! Runs in: worker, on guest threads.
+//! Invariant: the linker's definitions are made from one table, so a call without a record cannot be added. A path is copied out
+//! of the guest's memory before the call, bounded, so the record has what the guest asked even when the call fails.
+//! Does not: decide. wasmtime-wasi checks paths and rights, Landlock checks them again.
+//!
+//! Two functions are not passed on: `proc_exit`, which is only an outcome, and a `poll_oneoff` that is nothing but a sleep,
+//! because wasmtime-wasi would sleep where no deadline reaches it.
+
+use std::time::Duration;
+
+use edgeguard_audit::CallId;
+use edgeguard_audit::Outcome;
+use edgeguard_audit::call_id;
+use wasmtime::AsContextMut as _;
+use wasmtime::Caller;
+use wasmtime::Linker;
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p1::wasi_snapshot_preview1 as preview1;
+use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
+use wiggle::GuestMemory;
+
+use crate::guest::Guest;
+use crate::limits::Stop;
+use crate::record::Pending;
+
+/// The import module.
+const MODULE: &str = "wasi_snapshot_preview1";
+
+/// What a record takes from a call's arguments. Numbers are argument positions.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// The descriptor that the call is about.
+    fd: Option<usize>,
+    /// Pointer and length of the path that it names.
+    path: Option<(usize, usize)>,
+    /// Pointer and length of the second path.
+    to: Option<(usize, usize)>,
+    /// Where the call stores how many bytes the guest gave.
+    gave: Option<usize>,
+    /// Where the call stores how many bytes, or events, the guest got.
+    got: Option<usize>,
+    /// How many bytes the guest wants, where the call gives all or none.
+    wants: Option<usize>,
+    /// What it does to the guest's descriptors.
+    effect: Effect,
+}
+
+/// What a call does to the guest's descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    None,
+    /// Opens one, whose number it stores where this argument points.
+    Open(usize),
+    /// Closes argument 0.
+    Close,
+    /// Moves argument 0 to argument 1.
+    Renumber,
+}
+
+const PLAIN: Shape = Shape { fd: None, path: None, to: None, gave: None, got: None, wants: None, effect: Effect::None };
+const FD: Shape = Shape { fd: Some(0), ..PLAIN };
+
+impl Shape {
+    const fn path(self, pointer: usize, length: usize) -> Self {
+        Self { path: Some((pointer, length)), ..self }
+    }
+
+    const fn to(self, pointer: usize, length: usize) -> Self {
+        Self { to: Some((pointer, length)), ..self }
+    }
+
+    const fn fd(self, argument: usize) -> Self {
+        Self { fd: Some(argument), ..self }
+    }
+
+    const fn gave(self, argument: usize) -> Self {
+        Self { gave: Some(argument), ..self }
+    }
+
+    const fn got(self, argument: usize) -> Self {
+        Self { got: Some(argument), ..self }
+    }
+
+    const fn wants(self, argument: usize) -> Self {
+        Self { wants: Some(argument), ..self }
+    }
+
+    const fn effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+}
+
+/// The table. A row is a function, whether it may wait, its arguments, and what its record takes from them.
+macro_rules! preview1 {
+    ($( $mode:ident $name:ident ( $($arg:ident : $ty:ty),* ) $shape:expr; )*) => {
+        /// Adds all functions.
+        pub fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+            $( define!($mode, linker, $name, ($($arg : $ty),*), $shape); )*
+            add_proc_exit(linker)
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+macro_rules! define {
+    (now, $linker:ident, $name:ident, ($($arg:ident : $ty:ty),*), $shape:expr) => {{
+        const SHAPE: Shape = $shape;
+        let call = number(stringify!($name))?;
+        $linker.func_wrap(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, $($arg: $ty),*| -> wasmtime::Result<i32> {
+            let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+            let result = preview1::$name(&mut guest.wasi, &mut memory, $($arg),*);
+            hall.leave(guest, &memory, result)
+        })?;
+    }};
+    (wait, $linker:ident, $name:ident, ($($arg:ident : $ty:ty),*), $shape:expr) => {{
+        const SHAPE: Shape = $shape;
+        let call = number(stringify!($name))?;
+        $linker.func_wrap_async(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, ($($arg,)*): ($($ty,)*)| {
+            Box::new(async move {
+                let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+                let result = preview1::$name(&mut guest.wasi, &mut memory, $($arg),*).await;
+                hall.leave(guest, &memory, result)
+            })
+        })?;
+    }};
+    (poll, $linker:ident, $name:ident, ($($arg:ident : $ty:ty),*), $shape:expr) => {{
+        const SHAPE: Shape = $shape;
+        let call = number(stringify!($name))?;
+        $linker.func_wrap_async(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, ($($arg,)*): ($($ty,)*)| {
+            Box::new(async move {
+                let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+                let result = match sleep_of(bytes(&memory), $($arg),*) {
+                    Some(sleep) => sleep.run(&mut memory, $($arg),*).await,
+                    None => preview1::$name(&mut guest.wasi, &mut memory, $($arg),*).await,
+                };
+                hall.leave(guest, &memory, result)
+            })
+        })?;
+    }};
+}
+
+preview1! {
+    now args_get(argv: i32, buf: i32) PLAIN;
+    now args_sizes_get(count: i32, size: i32) PLAIN;
+    now environ_get(environ: i32, buf: i32) PLAIN;
+    now environ_sizes_get(count: i32, size: i32) PLAIN;
+    now clock_res_get(id: i32, resolution: i32) PLAIN;
+    now clock_time_get(id: i32, precision: i64, time: i32) PLAIN;
+    wait fd_advise(fd: i32, offset: i64, len: i64, advice: i32) FD;
+    now fd_allocate(fd: i32, offset: i64, len: i64) FD;
+    wait fd_close(fd: i32) FD.effect(Effect::Close);
+    wait fd_datasync(fd: i32) FD;
+    wait fd_fdstat_get(fd: i32, stat: i32) FD;
+    now fd_fdstat_set_flags(fd: i32, flags: i32) FD;
+    now fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64) FD;
+    wait fd_filestat_get(fd: i32, stat: i32) FD;
+    wait fd_filestat_set_size(fd: i32, size: i64) FD;
+    wait fd_filestat_set_times(fd: i32, atim: i64, mtim: i64, flags: i32) FD;
+    wait fd_pread(fd: i32, iovs: i32, len: i32, offset: i64, read: i32) FD.got(4);
+    now fd_prestat_get(fd: i32, stat: i32) FD;
+    now fd_prestat_dir_name(fd: i32, path: i32, len: i32) FD;
+    wait fd_pwrite(fd: i32, iovs: i32, len: i32, offset: i64, written: i32) FD.gave(4);
+    wait fd_read(fd: i32, iovs: i32, len: i32, read: i32) FD.got(3);
+    wait fd_readdir(fd: i32, buf: i32, len: i32, cookie: i64, used: i32) FD.got(4);
+    wait fd_renumber(fd: i32, to: i32) FD.effect(Effect::Renumber);
+    wait fd_seek(fd: i32, offset: i64, whence: i32, position: i32) FD;
+    wait fd_sync(fd: i32) FD;
+    now fd_tell(fd: i32, position: i32) FD;
+    wait fd_write(fd: i32, iovs: i32, len: i32, written: i32) FD.gave(3);
+    wait path_create_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
+    wait path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, stat: i32) FD.path(2, 3);
+    wait path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, atim: i64, mtim: i64, set: i32) FD.path(2, 3);
+    wait path_link(fd: i32, flags: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(2, 3).to(5, 6);
+    wait path_open(fd: i32, dirflags: i32, path: i32, len: i32, oflags: i32, base: i64, inheriting: i64, fdflags: i32, opened: i32)
+        FD.path(2, 3).effect(Effect::Open(8));
+    wait path_readlink(fd: i32, path: i32, len: i32, buf: i32, buf_len: i32, used: i32) FD.path(1, 2).got(5);
+    wait path_remove_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
+    wait path_rename(fd: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(1, 2).to(4, 5);
+    wait path_symlink(target: i32, target_len: i32, fd: i32, path: i32, len: i32) FD.fd(2).path(0, 1).to(3, 4);
+    wait path_unlink_file(fd: i32, path: i32, len: i32) FD.path(1, 2);
+    poll poll_oneoff(subscriptions: i32, events: i32, count: i32, stored: i32) PLAIN.got(3);
+    now proc_raise(signal: i32) PLAIN;
+    now sched_yield() PLAIN;
+    now random_get(buf: i32, len: i32) PLAIN.wants(1);
+    now sock_accept(fd: i32, flags: i32, accepted: i32) FD;
+    now sock_recv(fd: i32, iovs: i32, len: i32, flags: i32, read: i32, roflags: i32) FD.got(4);
+    now sock_send(fd: i32, iovs: i32, len: i32, flags: i32, sent: i32) FD.gave(4);
+    now sock_shutdown(fd: i32, how: i32) FD;
+}
+
+fn number(name: &str) -> wasmtime::Result<CallId> {
+    call_id(MODULE, name).ok_or_else(|| wasmtime::Error::msg(format!("the call `{MODULE}.{name}` has no number")))
+}
+
+/// The exit code is an outcome of ours, so any code that the guest chooses is good.
+fn add_proc_exit(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    let call = number("proc_exit")?;
+    linker.func_wrap(MODULE, "proc_exit", move |code: i32| -> wasmtime::Result<()> {
+        let mut pending = Pending::begin(call);
+        pending.n_in = code.cast_unsigned();
+        pending.end(Outcome::Ok, 0);
+        Err(I32Exit(code).into())
+    })?;
+    Ok(())
+}
+
+/// A call under way: its record, and what it will have done to the guest's descriptors.
+struct Hall<const N: usize> {
+    pending: Option<Pending>,
+    shape: Shape,
+    args: [u64; N],
+}
+
+/// The way into a call: the guest's memory and state, and the record begun.
+fn enter<'a, const N: usize>(
+    caller: &'a mut Caller<'_, Guest>,
+    call: CallId,
+    shape: Shape,
+    args: &[u64; N],
+) -> wasmtime::Result<(Hall<N>, GuestMemory<'a>, &'a mut Guest)> {
+    let mut pending = Pending::begin(call);
+    let Some(memory) = Guest::memory(caller) else {
+        pending.end(Outcome::Trapped, 0);
+        return Err(wasmtime::Error::msg("the module exports no memory that is called `memory`"));
+    };
+    let fuel = caller.as_context_mut().hostcall_fuel();
+    let (bytes, guest) = memory.data_and_store_mut(caller);
+    guest.wasi.set_hostcall_fuel(fuel);
+
+    let arg = |position: usize| args.get(position).map_or(0, |arg| low(*arg));
+    if let Some(fd) = shape.fd {
+        pending.handle = arg(fd);
+        pending.rule = guest.files.rule(arg(fd));
+    }
+    for (pointer, length) in [shape.path, shape.to].into_iter().flatten() {
+        pending.text(clip(bytes, arg(pointer), arg(length)));
+    }
+    if let Some(wants) = shape.wants {
+        pending.n_out = arg(wants);
+    }
+    if matches!(shape.effect, Effect::Open(_))
+        && let Err(stop) = guest.files.check()
+    {
+        pending.end(Outcome::Limit, 0);
+        return Err(stop.into());
+    }
+    Ok((Hall { pending: Some(pending), shape, args: *args }, GuestMemory::Unshared(bytes), guest))
+}
+
+impl<const N: usize> Hall<N> {
+    /// The way out: what the call did is counted, and recorded.
+    fn leave(&mut self, guest: &mut Guest, memory: &GuestMemory<'_>, result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {
+        let Some(mut pending) = self.pending.take() else { return result };
+        let errno = match &result {
+            Ok(errno) => u16::try_from(*errno).unwrap_or(u16::MAX),
+            Err(error) => {
+                let stopped = error.downcast_ref::<Stop>().is_some();
+                pending.end(if stopped { Outcome::Limit } else { Outcome::Trapped }, 0);
+                return result;
+            }
+        };
+        if errno == SUCCESS {
+            let stored = |argument: Option<usize>| argument.and_then(|argument| load(bytes(memory), self.arg(argument)));
+            if let Some(gave) = stored(self.shape.gave) {
+                pending.n_in = gave;
+            }
+            if let Some(got) = stored(self.shape.got) {
+                pending.n_out = got;
+            }
+            match self.shape.effect {
+                Effect::None => {}
+                Effect::Open(at) => {
+                    if let Some(fd) = stored(Some(at)) {
+                        guest.files.opened(self.arg(0), fd);
+                        // What the call is about is, from here on, what it opened.
+                        pending.handle = fd;
+                    }
+                }
+                Effect::Close => guest.files.closed(self.arg(0)),
+                Effect::Renumber => guest.files.renumbered(self.arg(0), self.arg(1)),
+            }
+        } else {
+            pending.n_out = 0;
+        }
+        pending.end(self.outcome(errno), errno);
+        result
+    }
+
+    fn arg(&self, position: usize) -> u32 {
+        self.args.get(position).map_or(0, |arg| low(*arg))
+    }
+
+    /// A refusal of the file system's guards is a denial; so is a path that is asked of a directory that was not granted.
+    fn outcome(&self, errno: u16) -> Outcome {
+        match errno {
+            SUCCESS => Outcome::Ok,
+            ACCES | PERM | NOTCAPABLE => Outcome::Denied,
+            BADF if self.shape.path.is_some() => Outcome::Denied,
+            _ => Outcome::Error,
+        }
+    }
+}
+
+/// `errno` of preview 1.
+const SUCCESS: u16 = 0;
+const ACCES: u16 = 2;
+const BADF: u16 = 8;
+const INVAL: i32 = 28;
+const PERM: u16 = 63;
+const NOTCAPABLE: u16 = 76;
+
+/// A `poll_oneoff` on one clock, relative: a sleep.
+struct Sleep {
+    userdata: [u8; 8],
+    duration: Duration,
+}
+
+/// Byte sizes of `subscription` and `event`.
+const SUBSCRIPTION: usize = 48;
+const EVENT: usize = 32;
+
+/// Reads one subscription: `{userdata u64, tag u8 at 8, clock u32 at 16, timeout u64 at 24, precision u64 at 32, flags u16 at 40}`. Anything
+/// that is not a relative sleep, or does not lie within the memory, is left to the real function.
+fn sleep_of(memory: &[u8], subscriptions: i32, events: i32, count: i32, stored: i32) -> Option<Sleep> {
+    if count != 1 {
+        return None;
+    }
+    let subscription = window(memory, subscriptions, SUBSCRIPTION)?;
+    window(memory, events, EVENT)?;
+    window(memory, stored, 4)?;
+    let tag = *subscription.get(8)?;
+    let flags = u16::from_le_bytes(*subscription.get(40..)?.first_chunk()?);
+    if tag != 0 || flags & 1 != 0 {
+        return None;
+    }
+    let timeout = u64::from_le_bytes(*subscription.get(24..)?.first_chunk()?);
+    Some(Sleep { userdata: *subscription.first_chunk()?, duration: Duration::from_nanos(timeout) })
+}
+
+impl Sleep {
+    /// Sleeps where the deadline reaches it, then stores the one event.
+    async fn run(self, memory: &mut GuestMemory<'_>, _: i32, events: i32, _: i32, stored: i32) -> wasmtime::Result<i32> {
+        tokio::time::sleep(self.duration).await;
+        let GuestMemory::Unshared(memory) = memory else { return Ok(INVAL) };
+        // `{userdata u64, error u16, type u8, fd_readwrite {u64, u16}}`: success, a clock, nothing else.
+        let mut event = [0; EVENT];
+        if let Some(userdata) = event.first_chunk_mut() {
+            *userdata = self.userdata;
+        }
+        for (at, value) in [(events, event.as_slice()), (stored, 1u32.to_le_bytes().as_slice())] {
+            let Some(window) = window_mut(memory, at, value.len()) else { return Ok(INVAL) };
+            window.copy_from_slice(value);
+        }
+        Ok(0)
+    }
+}
+
+/// The guest's memory. It is never shared: modules with shared memory are refused when they are compiled.
+fn bytes<'a>(memory: &'a GuestMemory<'_>) -> &'a [u8] {
+    match memory {
+        GuestMemory::Unshared(bytes) => bytes,
+        GuestMemory::Shared(_) => &[],
+    }
+}
+
+/// What of a path lies within the memory: for the record only.
+fn clip(memory: &[u8], at: u32, len: u32) -> &[u8] {
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(edgeguard_audit::MAX_TEXT);
+    let from = memory.get(at..).unwrap_or_default();
+    from.get(..len).unwrap_or(from)
+}
+
+fn load(memory: &[u8], at: u32) -> Option<u32> {
+    let window = window(memory, at.cast_signed(), 4)?;
+    Some(u32::from_le_bytes(*window.first_chunk()?))
+}
+
+fn window(memory: &[u8], at: i32, len: usize) -> Option<&[u8]> {
+    let at = usize::try_from(at.cast_unsigned()).ok()?;
+    memory.get(at..at.checked_add(len)?)
+}
+
+fn window_mut(memory: &mut [u8], at: i32, len: usize) -> Option<&mut [u8]> {
+    let at = usize::try_from(at.cast_unsigned()).ok()?;
+    memory.get_mut(at..at.checked_add(len)?)
+}
+
+/// The low half: what an `i32` argument was before it was widened.
+fn low(arg: u64) -> u32 {
+    (arg & 0xffff_ffff) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_function_that_has_a_number() {
+        let interface = edgeguard_audit::INTERFACES.iter().find(|interface| interface.name == MODULE).unwrap();
+        let mut numbered: Vec<&str> = interface.functions.to_vec();
+        let mut ours: Vec<&str> = NAMES.iter().copied().chain(["proc_exit"]).collect();
+        numbered.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(ours, numbered);
+    }
+
+    #[test]
+    fn only_a_relative_sleep_is_a_sleep() {
+        let mut memory = vec![0; 256];
+        memory[24..32].copy_from_slice(&7u64.to_le_bytes());
+        assert_eq!(sleep_of(&memory, 0, 64, 1, 128).unwrap().duration, Duration::from_nanos(7));
+        assert!(sleep_of(&memory, 0, 64, 2, 128).is_none());
+        assert!(sleep_of(&memory, 0, 240, 1, 128).is_none());
+        assert!(sleep_of(&memory, -1, 64, 1, 128).is_none());
+        memory[40] = 1;
+        assert!(sleep_of(&memory, 0, 64, 1, 128).is_none());
+        memory[40] = 0;
+        memory[8] = 1;
+        assert!(sleep_of(&memory, 0, 64, 1, 128).is_none());
+    }
+}
