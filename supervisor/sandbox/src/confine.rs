@@ -80,9 +80,12 @@ impl Hardened {
 impl Restricted {
     /// Locks the process: the final filters on all its threads, then the self-test.
     ///
+    /// Every other thread must have reached its own first line: what the C library does to start one is not in the final tables,
+    /// and a thread that is still starting would be killed, and the process with it.
+    ///
     /// # Errors
     /// [`Unconfinable`]; the process must then exit.
-    pub fn confine<T>(mut self, profile: &Profile, state: T) -> Result<Confined<T>, Unconfinable> {
+    pub fn confine<T>(self, profile: &Profile, state: T) -> Result<Confined<T>, Unconfinable> {
         if profile.role != self.role {
             return Err(Unconfinable::WrongRole { hardened: self.role.name(), profile: profile.role.name() });
         }
@@ -96,7 +99,7 @@ impl Restricted {
         let seccomp_stage2 = filters.digest()?;
         filters.load(Spread::AllThreads)?;
 
-        let self_test = self_test(&mut self.facts)?;
+        let self_test = self_test(&self.facts)?;
         let Facts { mdwe, stage1, rights, own_root, own } = self.facts;
         drop(own);
         let report = Report {
@@ -144,7 +147,7 @@ impl<T> Confined<T> {
 }
 
 /// Tries what must not be possible any more, and reads what the kernel says of this process.
-fn self_test(facts: &mut Facts) -> Result<Vec<SelfTest>, Unconfinable> {
+fn self_test(facts: &Facts) -> Result<Vec<SelfTest>, Unconfinable> {
     refuses_to_open_root()?;
     let status = facts.own.status().map_err(Unconfinable::step("read own status"))?;
     let expect = |check: &'static str, expected: &'static str, holds: bool, found: String| {

@@ -45,6 +45,19 @@ pub(crate) struct Facts {
 /// # Errors
 /// [`Unconfinable`]; the process must then exit, for part of the steps may have been taken.
 pub fn harden(role: Role, expected_parent: u32) -> Result<Hardened, Unconfinable> {
+    harden_with(role, expected_parent, OwnRoot::enter)
+}
+
+/// As [`harden`], on a host that refuses namespaces: so that the tests see what the other layers stop alone.
+///
+/// # Errors
+/// As [`harden`].
+#[cfg(feature = "trial")]
+pub fn harden_in_host_root(role: Role, expected_parent: u32) -> Result<Hardened, Unconfinable> {
+    harden_with(role, expected_parent, |_| OwnRoot::Missing("left out for a trial".into()))
+}
+
+fn harden_with(role: Role, expected_parent: u32, enter: fn(Role) -> OwnRoot) -> Result<Hardened, Unconfinable> {
     // Everything inherited beyond control socket, /dev/null and log: an open descriptor is a right that Landlock does not see.
     sys::process::close_from(3).map_err(Unconfinable::step("close inherited descriptors"))?;
 
@@ -56,7 +69,7 @@ pub fn harden(role: Role, expected_parent: u32) -> Result<Hardened, Unconfinable
     own.require_single_thread("hardening")?;
 
     // Before the process becomes undumpable, because the id maps in /proc then belong to root.
-    let own_root = OwnRoot::enter(role);
+    let own_root = enter(role);
 
     // A change of credentials, such as entering a user namespace, may clear the signal.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Unconfinable::step("ask for the parent-death signal"))?;

@@ -31,6 +31,8 @@ pub use filter::Filters;
 pub use filter::Spread;
 pub use harden::Hardened;
 pub use harden::harden;
+#[cfg(feature = "trial")]
+pub use harden::harden_in_host_root;
 pub use inspect::ProcessStatus;
 pub use inspect::inspect;
 pub use launch::Child;

@@ -259,3 +259,88 @@ fn size_of_file(fd: BorrowedFd<'_>) -> io::Result<u64> {
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn both_sides_see_the_same_bytes_at_any_offset() {
+        let (ours, fd) = SharedMemory::create("test", 64).unwrap();
+        let theirs = SharedMemory::map(fd.as_fd(), 64).unwrap();
+        let all: Vec<u8> = (1..=64).collect();
+        for offset in 0..64 {
+            for len in 0..=64 - offset {
+                ours.write(0, &[0xee; 64]).unwrap();
+                ours.write(offset, &all[..len]).unwrap();
+                let mut seen = vec![0; 64];
+                theirs.read(0, &mut seen).unwrap();
+                let mut expected = vec![0xee; 64];
+                expected[offset..offset + len].copy_from_slice(&all[..len]);
+                assert_eq!(seen, expected, "{len} bytes written at {offset}");
+                let mut part = vec![0; len];
+                theirs.read(offset, &mut part).unwrap();
+                assert_eq!(part, all[..len], "{len} bytes read at {offset}");
+            }
+        }
+        assert_eq!(ours.words().len(), 8);
+    }
+
+    #[test]
+    fn range_outside_the_region_is_refused() {
+        let (memory, _fd) = SharedMemory::create("test", 64).unwrap();
+        for (offset, len) in [(64, 1), (0, 65), (63, 2), (usize::MAX, 1), (usize::MAX, 2), (65, 0)] {
+            let expected = Err(OutOfRange { offset, len, size: 64 });
+            assert_eq!(memory.read(offset, &mut vec![0; len]), expected);
+            assert_eq!(memory.write(offset, &vec![0; len]), expected);
+        }
+        assert_eq!(memory.read(64, &mut []), Ok(()));
+    }
+
+    #[test]
+    fn unsealed_or_foreign_file_is_not_mapped() {
+        let unsealed = memfd("test").unwrap();
+        rustix::fs::ftruncate(&unsealed, 64).unwrap();
+        assert_eq!(SharedMemory::map(unsealed.as_fd(), 64).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        // Only one of the three seals: the peer could still take the pages away.
+        rustix::fs::fcntl_add_seals(&unsealed, SealFlags::GROW).unwrap();
+        assert_eq!(SharedMemory::map(unsealed.as_fd(), 64).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(64).unwrap();
+        let refused = SharedMemory::map(file.as_fd(), 64).unwrap_err();
+        assert_eq!(refused.to_string().contains("seal"), true, "{refused}");
+    }
+
+    #[test]
+    fn region_of_another_size_is_not_mapped() {
+        let (_memory, fd) = SharedMemory::create("test", 64).unwrap();
+        for len in [56, 72, 0, 63] {
+            assert_eq!(SharedMemory::map(fd.as_fd(), len).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn size_of_a_region_cannot_change() {
+        let (_memory, fd) = SharedMemory::create("test", 64).unwrap();
+        assert_eq!(rustix::fs::ftruncate(&fd, 0), Err(rustix::io::Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&fd, 128), Err(rustix::io::Errno::PERM));
+    }
+
+    #[test]
+    fn sealed_bytes_are_read_back_and_cannot_change() {
+        let fd = sealed_memfd("test", b"final").unwrap();
+        assert_eq!(read_sealed(&fd, 5).unwrap(), b"final");
+        assert_eq!(rustix::io::pwrite(&fd, b"x", 0), Err(rustix::io::Errno::PERM));
+        assert_eq!(read_sealed(&fd, 4).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn unsealed_bytes_are_not_read() {
+        let fd = memfd("test").unwrap();
+        assert_eq!(read_sealed(&fd, 5).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let (_memory, shared) = SharedMemory::create("test", 64).unwrap();
+        assert_eq!(read_sealed(&shared, 64).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

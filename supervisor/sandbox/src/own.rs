@@ -2,10 +2,7 @@
 //!
 //! Runs in: worker, graph host, compiler. Closed by [`crate::Restricted::confine`], before anything untrusted runs.
 
-use std::fs::File;
 use std::io;
-use std::io::Read as _;
-use std::io::Seek as _;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
@@ -19,7 +16,7 @@ use crate::inspect::ProcessStatus;
 #[derive(Debug)]
 pub(crate) struct OwnProcess {
     task: OwnedFd,
-    status: File,
+    status: OwnedFd,
 }
 
 impl OwnProcess {
@@ -27,7 +24,7 @@ impl OwnProcess {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let task = rustix::fs::open("/proc/self/task", flags | OFlags::DIRECTORY, Mode::empty())?;
         let status = rustix::fs::open("/proc/self/status", flags, Mode::empty())?;
-        Ok(Self { task, status: status.into() })
+        Ok(Self { task, status })
     }
 
     /// Number of threads in this process.
@@ -52,10 +49,10 @@ impl OwnProcess {
     }
 
     /// The kernel's view of this process.
-    pub(crate) fn status(&mut self) -> io::Result<ProcessStatus> {
-        let mut text = String::new();
-        self.status.rewind()?;
-        (&self.status).take(64 * 1024).read_to_string(&mut text)?;
-        ProcessStatus::parse(&text)
+    pub(crate) fn status(&self) -> io::Result<ProcessStatus> {
+        let mut text = vec![0; 16 * 1024];
+        let read = rustix::io::pread(&self.status, &mut text, 0)?;
+        text.truncate(read);
+        ProcessStatus::parse(&String::from_utf8_lossy(&text))
     }
 }

@@ -61,6 +61,7 @@ fn main() {
         trials.push(Trial::test(format!("{name}_kills_all_other_calls"), move || all_others(name, *stage)));
     }
     trials.push(Trial::test("no_locked_table_has_a_call_that_makes_processes_sockets_or_names", forbidden_calls));
+    trials.push(Trial::test("setup_tables_have_all_that_the_locked_tables_have", first_stage_is_wider));
     trials.push(Trial::test("equal_tables_have_equal_digests_and_others_do_not", digests));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
@@ -263,6 +264,21 @@ fn forbidden_calls() -> Result<(), Failed> {
         for rule in &stage.tables().last().unwrap().rules {
             if forbidden.contains(&rule.syscall) {
                 return Err(format!("{name} has `{}`", rule.name).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All filters of a process stay loaded: what the first stage lacks, the second cannot give.
+fn first_stage_is_wider() -> Result<(), Failed> {
+    for (name, stage) in STAGES {
+        let Stage::Locked(role, ..) = stage else { continue };
+        let setup = rules::stage1(*role);
+        for rule in &stage.tables().last().unwrap().rules {
+            let found = expected(&setup, rule.syscall, satisfying(rule));
+            if found != Outcome::LetThrough {
+                return Err(format!("{name} has `{}`, which setup answers with {found:?}", rule.name).into());
             }
         }
     }

@@ -40,15 +40,19 @@ pub const WRITE: &[Rule] = &[
     call!(SYS_renameat2, [arg(0).is_not(AT_FDCWD), arg(2).is_not(AT_FDCWD), arg(4).is(0)], "path_rename; no exchange, no whiteout"),
     call!(SYS_linkat, [arg(0).is_not(AT_FDCWD), arg(2).is_not(AT_FDCWD), arg(4).is(0)], "path_link; never through a link"),
     call!(SYS_symlinkat, [arg(1).is_not(AT_FDCWD)], "path_symlink"),
-    call!(SYS_utimensat, [arg(1).null()], "fd_filestat_set_times, by descriptor"),
 ];
 
 /// Granted directories, to write, in a process whose root holds nothing else.
 pub const WRITE_IN_OWN_ROOT: &[Rule] = &[
-    call!(SYS_utimensat, [arg(0).is_not(AT_FDCWD), arg(1).not_null()], "path_filestat_set_times; Landlock does not cover it, the root does"),
+    call!(SYS_utimensat, [arg(0).is_not(AT_FDCWD)], "set_times, by path too; Landlock does not cover it, the root does"),
 ];
 
-/// The same in a process that sees the host's root: a guest may ask for it, so it fails instead of killing.
+/// The same in a process that sees the host's root.
+pub const WRITE_IN_HOST_ROOT: &[Rule] = &[
+    call!(SYS_utimensat, [arg(1).null()], "fd_filestat_set_times, by descriptor only"),
+];
+
+/// What a guest may ask for in a process that sees the host's root, so that it fails instead of killing.
 pub const REFUSED_IN_HOST_ROOT: &[Rule] = &[
     call!(SYS_utimensat, [arg(1).not_null()], "path_filestat_set_times would reach any file of this user"),
 ];

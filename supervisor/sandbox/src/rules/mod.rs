@@ -70,6 +70,7 @@ pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
         if own_root {
             rules.extend(filesystem::WRITE_IN_OWN_ROOT);
         } else {
+            rules.extend(filesystem::WRITE_IN_HOST_ROOT);
             refused.extend(filesystem::REFUSED_IN_HOST_ROOT);
         }
     }

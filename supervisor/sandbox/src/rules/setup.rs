@@ -27,7 +27,8 @@ const ANY: &[Rule] = &[
     call!(SYS_set_robust_list, "thread start"),
     call!(SYS_sched_getaffinity, "how many processors"),
     call!(SYS_openat, "libraries read /proc and /sys; Landlock judges"),
-    call!(SYS_readlink, "libraries read /proc"),
+    #[cfg(target_arch = "x86_64")]
+    call!(SYS_open, "libraries read /proc and /sys; Landlock judges"),
     call!(SYS_readlinkat, "libraries read /proc"),
     call!(SYS_newfstatat, "std looks at what it opened"),
     call!(SYS_statx, "std looks at what it opened"),
@@ -66,6 +67,7 @@ const ANY: &[Rule] = &[
     call!(SYS_getrlimit, "own limits"),
     call!(SYS_setrlimit, "own limits"),
     call!(SYS_getrusage, "own use of memory"),
+    call!(SYS_capset, "capabilities are given up"),
     call!(SYS_getuid, "who am I"),
     call!(SYS_geteuid, "who am I"),
     call!(SYS_getgid, "who am I"),
@@ -78,10 +80,21 @@ const ANY: &[Rule] = &[
     call!(SYS_membarrier, "the engine publishes code"),
 ];
 
-/// A worker maps native code, from sealed memory, before the lock.
+/// A worker maps native code, from sealed memory, and builds its root, before the lock. The mount calls work in the namespace of
+/// its own only, and no longer than until the file system is restricted: Landlock denies them from then on.
 const WORKER: &[Rule] = &[
     call!(SYS_mmap, "native code is mapped from sealed memory"),
     call!(SYS_mprotect, "native code where memory-deny-write-execute is missing"),
+    call!(SYS_readlink, "where a granted directory lies"),
+    call!(SYS_mkdirat, [arg(0).is_not(AT_FDCWD)], "mount points in the own root"),
+    call!(SYS_utimensat, "the final filter decides whether by path"),
+    call!(SYS_open_tree, "granted directories move into the own root"),
+    call!(SYS_mount_setattr, "read-only stays read-only there"),
+    call!(SYS_move_mount, "granted directories move into the own root"),
+    call!(SYS_fchdir, "the root changes"),
+    call!(SYS_chdir, "the root changes"),
+    call!(SYS_pivot_root, "the root changes"),
+    call!(SYS_umount2, "the host's root goes away"),
 ];
 
 /// Rows that a role has besides [`super::common`] while it sets itself up.

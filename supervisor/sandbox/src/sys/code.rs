@@ -65,3 +65,50 @@ unsafe fn replace_pages(ptr: *const u8, len: usize, prot: ProtFlags, flags: MapF
     debug_assert_eq!(mapped, at);
     Ok(())
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// `mov eax, 42; ret`
+    const FORTY_TWO: [u8; 6] = [0xb8, 42, 0, 0, 0, 0xc3];
+
+    #[test]
+    fn code_runs_under_memory_deny_write_execute_only_when_published() {
+        let len = rustix::param::page_size();
+        assert!(crate::sys::process::deny_write_execute().unwrap() || std::env::var_os("CI").is_none());
+        // SAFETY: a new anonymous mapping, used by this test alone, of which the first bytes are written before it is published.
+        let page = unsafe {
+            let page = rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+                .unwrap()
+                .cast::<u8>();
+            page.copy_from_nonoverlapping(FORTY_TWO.as_ptr(), FORTY_TWO.len());
+            page
+        };
+        // SAFETY: changes the protection of that page only, and must fail.
+        let direct = unsafe { rustix::mm::mprotect(page.cast(), len, rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::EXEC) };
+        assert_eq!(direct, Err(rustix::io::Errno::ACCESS));
+        // SAFETY: the page is this test's, holds a whole function of this signature, and is not written any more.
+        let answer = unsafe {
+            publish_code(page, len).unwrap();
+            let function: extern "C" fn() -> u32 = std::mem::transmute(page);
+            function()
+        };
+        assert_eq!(answer, 42);
+        // SAFETY: the function has returned, and the page is not used as code again.
+        unsafe {
+            unpublish_code(page, len).unwrap();
+            page.write(1);
+            assert_eq!(page.read(), 1);
+        }
+    }
+
+    #[test]
+    fn range_that_is_not_whole_pages_is_refused() {
+        let bytes = [0_u8; 16];
+        // SAFETY: refused before anything is mapped.
+        assert_eq!(unsafe { publish_code(bytes.as_ptr(), 16) }.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod code;
 pub(crate) mod map;
+pub(crate) mod mount;
 pub(crate) mod process;
 #[cfg(feature = "trial")]
 pub mod trial;

@@ -3,6 +3,9 @@
 //! Runs in: worker, graph host, compiler.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 /// `PR_SET_MDWE` and its two bits (linux/prctl.h; Linux 6.3 and 6.6).
 const PR_SET_MDWE: libc::c_int = 65;
@@ -18,6 +21,12 @@ const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
 pub(crate) fn close_from(first: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes integers only. `harden` calls it before the process has opened anything, so no `OwnedFd` exists.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) })
+}
+
+/// Makes the number of `old` name what `new` names. The holder of `old` goes on holding it.
+pub(crate) fn replace(old: BorrowedFd<'_>, new: &OwnedFd) -> io::Result<()> {
+    // SAFETY: takes integers only; `old` is open, borrowed from its owner for the call, and stays open, for another file.
+    check(unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) }.into())
 }
 
 /// Denies turning writable memory executable, and memory that is both. False when the kernel does not know how (before 6.3).
