@@ -1,53 +1,335 @@
-//! `invoke`, `status` and `reload`: the running daemon, over its control socket.
+//! `edgeguard invoke`, `status`, `reload`: the daemon's control socket from the command line.
 //!
-//! Runs in: command line.
+//! Runs in: CLI, with the user's own rights; the daemon decides by them.
 
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::path::Path;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::Args;
+use http_body_util::BodyExt as _;
+use http_body_util::channel::Channel;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::ACCEPT;
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 
 use crate::ExitCode;
-use crate::output;
 
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]
-pub(crate) struct InvokeArgs {
-    /// The daemon's control socket.
-    #[arg(long, default_value = "/run/edgeguard/control.sock")]
-    socket: PathBuf,
-    /// The module's name in its policy.
+#[command(after_long_help = "\
+Standard input goes to the guest (not from a terminal, unless -i is given); its output comes back as it is made.
+
+Examples:
+  edgeguard invoke voice-gate                     run it once
+  edgeguard invoke voice-gate < speech.wav        with input
+  edgeguard invoke voice-gate --json | jq .ending how it ended and where the time went
+
+Exit code: 0 the guest's own was 0; 1 the module is refused or not there; 5 the sandbox killed its worker;
+9 it trapped, reached a limit, or its own code was not 0 (which standard error then names).")]
+pub struct InvokeArgs {
+    /// The module's name in its policy
     name: String,
+    /// Send the terminal's input too
+    #[arg(short, long)]
+    interactive: bool,
+    /// Print one JSON object: stdout, stderr and the ending
+    #[arg(long)]
+    json: bool,
+    /// Say on standard error how it ended and where the time went
+    #[arg(long, conflicts_with = "json")]
+    timing: bool,
+    #[command(flatten)]
+    socket: Socket,
 }
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// The daemon's control socket.
-    #[arg(long, default_value = "/run/edgeguard/control.sock")]
-    socket: PathBuf,
+pub struct StatusArgs {
+    /// Print the daemon's answer as it is
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: Socket,
 }
 
 /// Arguments of `reload`.
 #[derive(Debug, Args)]
-pub(crate) struct ReloadArgs {
-    /// The daemon's control socket.
-    #[arg(long, default_value = "/run/edgeguard/control.sock")]
+pub struct ReloadArgs {
+    /// Print the daemon's answer as it is
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
+struct Socket {
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", env = "EDGEGUARD_SOCKET", default_value = "/run/edgeguard/control.sock")]
     socket: PathBuf,
 }
 
-pub(crate) fn invoke(args: InvokeArgs) -> ExitCode {
-    absent(&format!("invoke {}", args.name), &args.socket)
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    #[error("cannot reach the daemon at `{path}`: {cause}{hint}")]
+    Connect { path: String, cause: std::io::Error, hint: &'static str },
+    #[error("the daemon's answer broke off")]
+    Http(#[from] hyper::Error),
+    #[error("the daemon's answer is not what this version understands: {0}")]
+    Answer(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot write the output")]
+    Output(#[from] std::io::Error),
 }
 
-pub(crate) fn status(args: StatusArgs) -> ExitCode {
-    absent("status", &args.socket)
+/// Runs a module once.
+pub fn invoke(args: InvokeArgs) -> ExitCode {
+    finish(on_runtime(invoke_once(&args)))
 }
 
-pub(crate) fn reload(args: ReloadArgs) -> ExitCode {
-    absent("reload", &args.socket)
+/// Prints the daemon's state.
+pub fn status(args: StatusArgs) -> ExitCode {
+    finish(on_runtime(async {
+        let status = ask(&args.socket.socket, Method::GET, "/v1/status").await?;
+        crate::output::data(&if args.json { pretty(&status) } else { status_in_words(&status) });
+        Ok(ExitCode::Ok)
+    }))
 }
 
-fn absent(command: &str, socket: &std::path::Path) -> ExitCode {
-    output::error(&format!("`{command}` is not built into this binary, `{}` was not asked", socket.display()));
-    ExitCode::Usage
+/// Has the daemon load its policies anew.
+pub fn reload(args: ReloadArgs) -> ExitCode {
+    finish(on_runtime(async {
+        let report = ask(&args.socket.socket, Method::POST, "/v1/reload").await?;
+        let refused = report["refused"].as_array().is_some_and(|refused| !refused.is_empty());
+        crate::output::data(&if args.json { pretty(&report) } else { reload_in_words(&report) });
+        Ok(if refused { ExitCode::Refused } else { ExitCode::Ok })
+    }))
 }
+
+fn finish(result: Result<ExitCode, ControlError>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        crate::output::say(&format!("error: {}\n", chain(&error)));
+        match error {
+            ControlError::Refused(_) => ExitCode::Refused,
+            _ => ExitCode::Usage,
+        }
+    })
+}
+
+fn on_runtime<F: Future<Output = Result<ExitCode, ControlError>>>(work: F) -> Result<ExitCode, ControlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A thread that still reads a terminal must not keep the program alive.
+    runtime.shutdown_background();
+    result
+}
+
+async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
+    let (mut input, body) = Channel::new(4);
+    if args.interactive || !std::io::stdin().is_terminal() {
+        tokio::spawn(async move {
+            let mut stdin = tokio::io::stdin();
+            let mut chunk = vec![0; 32 * 1024];
+            while let Ok(len) = stdin.read(&mut chunk).await {
+                let Some(data) = chunk.get(..len).filter(|data| !data.is_empty()) else { return };
+                if input.send_data(Bytes::copy_from_slice(data)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    } else {
+        drop(input);
+    }
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("/v1/modules/{}/invoke", args.name))
+        .header(HOST, "edgeguard")
+        .header(ACCEPT, "application/vnd.edgeguard.stream")
+        .body(body)
+        .map_err(|_| ControlError::Refused(format!("`{}` is no module's name", args.name.escape_default())))?;
+    let answer = send(&args.socket.socket, request).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(answer).await?);
+    }
+    let mut kept = args.json.then(Kept::default);
+    let ending = read_frames(answer.into_body(), kept.as_mut()).await?;
+    if let Some(kept) = kept {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        crate::output::data(&pretty(&serde_json::json!({ "stdout": text(&kept.stdout), "stderr": text(&kept.stderr), "ending": ending })));
+    } else if args.timing || ending["code"] != 0 {
+        crate::output::say(&format!("{}\n", ending_in_words(&args.name, &ending)));
+    }
+    Ok(match (ending["outcome"].as_str(), ending["code"].as_i64()) {
+        (_, Some(0)) => ExitCode::Ok,
+        (Some("killed"), _) => ExitCode::Killed,
+        _ => ExitCode::Guest,
+    })
+}
+
+#[derive(Default)]
+struct Kept {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Passes the guest's output on as it comes, and returns the ending.
+async fn read_frames(mut body: Incoming, mut kept: Option<&mut Kept>) -> Result<Value, ControlError> {
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        while let Some((kind, payload, used)) = next_frame(&buffer)? {
+            match (kind, kept.as_deref_mut()) {
+                (1, Some(kept)) => kept.stdout.extend_from_slice(payload),
+                (2, Some(kept)) => kept.stderr.extend_from_slice(payload),
+                (1, None) => pass(&mut std::io::stdout().lock(), payload)?,
+                (2, None) => pass(&mut std::io::stderr().lock(), payload)?,
+                (3, _) => return serde_json::from_slice(payload).map_err(|error| ControlError::Answer(error.to_string())),
+                (kind, _) => return Err(ControlError::Answer(format!("frame of kind {kind}"))),
+            }
+            buffer.drain(..used);
+        }
+        let Some(frame) = body.frame().await else {
+            return Err(ControlError::Answer("it ended before the ending; was the daemon stopped?".into()));
+        };
+        if let Ok(data) = frame?.into_data() {
+            buffer.extend_from_slice(&data);
+        }
+    }
+}
+
+/// The first whole frame: kind, payload, and bytes used.
+fn next_frame(buffer: &[u8]) -> Result<Option<(u8, &[u8], usize)>, ControlError> {
+    let Some((head, rest)) = buffer.split_first_chunk::<5>() else { return Ok(None) };
+    let [kind, len @ ..] = *head;
+    let len = u32::from_be_bytes(len) as usize;
+    if len > MAX_FRAME {
+        return Err(ControlError::Answer(format!("frame of {len} bytes")));
+    }
+    Ok(rest.get(..len).map(|payload| (kind, payload, 5 + len)))
+}
+
+fn pass(to: &mut impl std::io::Write, payload: &[u8]) -> Result<(), ControlError> {
+    to.write_all(payload)?;
+    Ok(to.flush()?)
+}
+
+async fn ask(socket: &Path, method: Method, path: &str) -> Result<Value, ControlError> {
+    let body = http_body_util::Empty::<Bytes>::new();
+    let request = Request::builder().method(method).uri(path).header(HOST, "edgeguard").body(body).map_err(|error| ControlError::Answer(error.to_string()))?;
+    let answer = send(socket, request).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refusal(answer).await?);
+    }
+    let bytes = answer.into_body().collect().await?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| ControlError::Answer(error.to_string()))
+}
+
+async fn send<B>(socket: &Path, request: Request<B>) -> Result<Response<Incoming>, ControlError>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = tokio::net::UnixStream::connect(socket).await.map_err(|cause| {
+        let hint = match cause.kind() {
+            std::io::ErrorKind::NotFound => "\nhint: is edgeguardd running? `systemctl status edgeguardd`; another socket: --socket PATH",
+            std::io::ErrorKind::PermissionDenied => "\nhint: ask to be named in `admins` or `invokers` of edgeguard.toml",
+            std::io::ErrorKind::ConnectionRefused => "\nhint: the socket is there but nobody answers; `systemctl restart edgeguardd`",
+            _ => "",
+        };
+        ControlError::Connect { path: socket.display().to_string(), cause, hint }
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+async fn refusal(answer: Response<Incoming>) -> Result<ControlError, ControlError> {
+    let status = answer.status();
+    let bytes = answer.into_body().collect().await?.to_bytes();
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let message = value["error"]["message"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
+    Ok(ControlError::Refused(message))
+}
+
+fn ending_in_words(name: &str, ending: &Value) -> String {
+    let how = match (ending["outcome"].as_str(), ending["code"].as_i64(), ending["detail"].as_str()) {
+        (Some("exited"), Some(code), _) => format!("exited with code {code}"),
+        (Some("limit"), _, Some(limit)) => format!("was stopped at its limit `{limit}`"),
+        (Some("trapped"), _, Some(trap)) => format!("trapped: {trap}"),
+        (Some("killed"), _, Some(how)) => format!("lost its worker: {how}"),
+        _ => "ended in a way this version does not know".to_owned(),
+    };
+    let millis = |key: &str| ending[key].as_u64().map(|us| format!("{:.2} ms", us as f64 / 1000.0));
+    let parts = [("cold start", "cold_start_us"), ("total", "total_us"), ("run", "run_us"), ("in the model", "engine_us")];
+    let times: Vec<_> = parts.iter().filter_map(|(words, key)| millis(key).map(|time| format!("{words} {time}"))).collect();
+    format!("edgeguard: {name} {how} ({}); {} records", times.join(", "), ending["records"]["recorded"])
+}
+
+fn status_in_words(status: &Value) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let mib = |value: &Value| value.as_u64().map_or("-".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1048576.0));
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let _ = writeln!(text, "edgeguardd {} · pid {} · {} resident · up {} s", word(&status["version"]), status["process"]["pid"], mib(&status["process"]["resident"]), status["uptime_s"]);
+    let journal = if status["journal"]["usable"] == true { "takes records" } else { "TAKES NO RECORDS: nothing new begins" };
+    let _ = writeln!(text, "journal {journal}\n");
+    for module in status["modules"].as_array().into_iter().flatten() {
+        let counts = &module["invocations"];
+        let _ = writeln!(text, "{}  {}", word(&module["name"]), word(&module["state"]));
+        if module["state"] == "refused" {
+            let _ = writeln!(text, "  {} {}", word(&module["detail"]["code"]), word(&module["detail"]["reason"]));
+            continue;
+        }
+        for kind in ["dirs", "graphs"] {
+            for grant in module["detail"][kind].as_array().into_iter().flatten() {
+                let _ = writeln!(text, "  {:<6} {}", kind.trim_end_matches('s'), word(grant));
+            }
+        }
+        let worker = &module["worker"];
+        if worker.is_object() {
+            let _ = writeln!(text, "  worker pid {} · {} private · {} threads", worker["process"]["pid"], mib(&worker["process"]["private"]), worker["process"]["threads"]);
+        }
+        let _ = writeln!(text, "  runs   {} ok, {} failed ({} at a limit, {} killed)", counts["succeeded"], counts["failed"], counts["limited"], counts["killed"]);
+    }
+    for graph in status["graphs"].as_array().into_iter().flatten() {
+        let process = &graph["process"];
+        let _ = writeln!(text, "graph {}  {} by {} · pid {} · {} resident", word(&graph["name"]), word(&graph["state"]), word(&graph["engine"]), process["pid"], mib(&process["resident"]));
+    }
+    for file in status["refused_policy_files"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "\npolicy file {} is refused:\n{}", word(&file["file"]), word(&file["reason"]));
+    }
+    text
+}
+
+fn reload_in_words(report: &Value) -> String {
+    let mut lines: Vec<String> = report["admitted"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|name| format!("admitted {name}")).collect();
+    for refused in report["refused"].as_array().into_iter().flatten() {
+        lines.push(format!("refused  {}: {}", refused[0].as_str().unwrap_or("-"), refused[1].as_str().unwrap_or("-")));
+    }
+    if lines.is_empty() {
+        lines.push("no policies".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// The error and its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The longest frame the daemon sends.
+const MAX_FRAME: usize = 16 * 1024 * 1024;

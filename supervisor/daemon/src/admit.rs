@@ -12,20 +12,23 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use edgeguard_attest::ModuleDigest;
 use edgeguard_attest::Rejection;
+use edgeguard_attest::TrustError;
 use edgeguard_attest::TrustRoot;
 use edgeguard_attest::TrustedKey;
 use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
-use edgeguard_audit::Event;
+use edgeguard_policy::Diagnostics;
 use edgeguard_policy::Policy;
+use edgeguard_policy::Severity;
 use edgeguard_policy::Signer;
 use edgeguard_wire::worker;
 use edgeguard_wire::worker::ModuleKind;
 
 use crate::cache::Cache;
-use crate::compiler::Compiled;
 use crate::compiler::CompileError;
+use crate::compiler::Compiled;
 use crate::compiler::Compiler;
+use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::GraphHost;
 use crate::graphs::Graphs;
@@ -58,6 +61,9 @@ pub enum Refusal {
         #[source]
         source: edgeguard_attest::KeyError,
     },
+    /// The keys do not make a trust root.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The signature, or the module itself.
     #[error(transparent)]
     Signature(#[from] Rejection),
@@ -79,9 +85,12 @@ pub enum Refusal {
     /// Memory for the native code.
     #[error("cannot keep the native code in memory")]
     Memory(#[source] std::io::Error),
-    /// The host is laxer than it may be.
-    #[error("the policy's floor is below the host's: {0}")]
-    Floor(String),
+    /// The host's file forbids it.
+    #[error("the policy goes beyond what the host's file allows: {0}")]
+    Host(String),
+    /// One bundle holds one signature.
+    #[error("the policy wants {0} signatures; this version checks one bundle with one signature, so write `threshold = 1`")]
+    Threshold(u32),
     /// The journal takes no records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -93,12 +102,12 @@ impl Refusal {
     pub fn code(&self) -> String {
         match self {
             Self::Signature(rejection) => rejection.code.to_string(),
-            Self::NotGranted(_) => "EG6002".into(),
-            Self::Handle(_) | Self::Read { .. } | Self::Key { .. } => "EG1007".into(),
-            Self::Compile(_) => "EG1008".into(),
-            Self::Graph { .. } => "EG6003".into(),
-            Self::Floor(_) => "EG6004".into(),
-            Self::Memory(_) | Self::Ledger(_) => "EG5006".into(),
+            Self::NotGranted(_) => "EG7002".into(),
+            Self::Handle(_) | Self::Read { .. } | Self::Key { .. } | Self::Trust(_) => "EG7001".into(),
+            Self::Compile(_) => "EG7003".into(),
+            Self::Graph { .. } => "EG7004".into(),
+            Self::Host(_) | Self::Threshold(_) => "EG7005".into(),
+            Self::Memory(_) | Self::Ledger(_) => "EG7006".into(),
         }
     }
 }
@@ -134,7 +143,7 @@ pub struct Admitted {
     /// Native code, sealed.
     pub code: OwnedFd,
     /// Granted directories.
-    pub dirs: Vec<(worker::Dir, Dir)>,
+    pub dirs: Vec<GrantedDir>,
     /// Granted graphs, by the names the module uses.
     pub graphs: Vec<(String, Arc<GraphHost>)>,
     /// Its limits.
@@ -145,6 +154,17 @@ pub struct Admitted {
     pub env: Vec<(String, String)>,
     /// The Landlock ABI below which its worker refuses.
     pub landlock_floor: u32,
+}
+
+/// A granted directory, opened.
+#[derive(Debug)]
+pub struct GrantedDir {
+    /// As the worker hears of it.
+    pub grant: worker::Dir,
+    /// Where it is, for records.
+    pub host: String,
+    /// The directory.
+    pub dir: Dir,
 }
 
 impl Gate {
@@ -159,7 +179,7 @@ impl Gate {
             Err(refusal) => {
                 let reason = crate::chain(&refusal);
                 let digest = digest.map(|digest: ModuleDigest| digest.to_string());
-                self.ledger.record(Event::module_refused(policy.name.as_str(), &refusal.code(), &reason, digest.as_deref())).await?;
+                self.ledger.record(events::module_refused(policy.name.as_str(), &refusal.code(), &reason, digest)).await?;
                 Err(refusal)
             }
         }
@@ -167,23 +187,25 @@ impl Gate {
 
     async fn try_admit(&self, policy: &Policy, digest: &mut Option<ModuleDigest>) -> Result<Admitted, Refusal> {
         let name = policy.name.to_string();
-        if policy.floor.landlock < self.host.floor.landlock {
-            return Err(Refusal::Floor(format!("it wants Landlock ABI {}, the host {}", policy.floor.landlock, self.host.floor.landlock)));
+        fail_on_errors(&policy.check_host(&self.host)).map_err(Refusal::Host)?;
+        if policy.threshold > 1 {
+            return Err(Refusal::Threshold(policy.threshold));
         }
 
         // Who signed it? The bytes are read once and hashed once; nothing below reads the file again.
         let trust = trust_root(policy)?;
         let module = UnverifiedModule::from_bytes(read("the module", &policy.path, edgeguard_attest::MAX_MODULE)?)?;
         *digest = Some(module.digest());
-        let bundle = read("the bundle", &edgeguard_attest::bundle_path(&policy.path), edgeguard_attest::MAX_BUNDLE)?;
+        let bundle = edgeguard_attest::bundle_path(&policy.path);
+        if !bundle.exists() {
+            return Err(Rejection::unsigned(&bundle).into());
+        }
+        let bundle = read("the bundle", &bundle, edgeguard_attest::MAX_BUNDLE)?;
         let module = module.verify(&bundle, &trust)?;
 
         // Does the policy grant what it asks for?
         let imports = edgeguard_policy::imports::read(module.bytes()).map_err(|error| Refusal::NotGranted(error.to_string()))?;
-        let missing = policy.compare(&imports);
-        if missing.has_errors() {
-            return Err(Refusal::NotGranted(missing.in_one_line()));
-        }
+        fail_on_errors(&policy.compare(&imports)).map_err(Refusal::NotGranted)?;
 
         // What does it get?
         let dirs = policy.dirs.iter().map(open_dir).collect::<Result<_, _>>()?;
@@ -197,9 +219,8 @@ impl Gate {
         let (compiled, cached) = self.native_code(&name, &module).await?;
         let code = edgeguard_sandbox::sealed_memfd("native-code", &compiled.code).map_err(Refusal::Memory)?;
 
-        let signer = module.proof().key.to_string();
-        let algorithm = module.proof().algorithm.to_string();
-        self.ledger.record(Event::module_admitted(&name, &module.digest().to_string(), &signer, &algorithm, &policy.digest, cached)).await?;
+        let signer = module.proof().key_name.clone();
+        self.ledger.record(events::module_admitted(&name, &module.digest().to_string(), module.proof(), &policy.digest, cached)).await?;
         Ok(Admitted {
             digest: module.digest(),
             policy_digest: policy.digest,
@@ -211,7 +232,7 @@ impl Gate {
             limits: limits(policy),
             args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
             env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            landlock_floor: policy.floor.landlock,
+            landlock_floor: policy.effective_floor(&self.host).landlock,
             name,
         })
     }
@@ -229,20 +250,39 @@ impl Gate {
 }
 
 impl Admitted {
-    /// The grants as a record holds them.
+    /// The granted directories, each `guest: host (access)`.
     #[must_use]
-    pub fn grants_in_words(&self) -> Vec<String> {
-        let dirs = self.dirs.iter().map(|(dir, _)| format!("dir {} {:?}", dir.guest, dir.access));
-        let graphs = self.graphs.iter().map(|(name, host)| format!("graph {name} {}", hex::encode(host.sha256)));
-        dirs.chain(graphs).collect()
+    pub fn dirs_in_words(&self) -> Vec<String> {
+        let access = |access| match access {
+            edgeguard_sandbox::Access::Read => "read",
+            edgeguard_sandbox::Access::ReadWrite => "read-write",
+        };
+        self.dirs.iter().map(|dir| format!("{}: {} ({})", dir.grant.guest, dir.host, access(dir.grant.access))).collect()
     }
+
+    /// The granted graphs, each `name: digest (target)`.
+    #[must_use]
+    pub fn graphs_in_words(&self) -> Vec<String> {
+        self.graphs.iter().map(|(name, host)| format!("{name}: {} (cpu)", hex::encode(host.sha256))).collect()
+    }
+}
+
+/// The errors among what was found, in one line.
+fn fail_on_errors(found: &Diagnostics) -> Result<(), String> {
+    if found.errors() == 0 {
+        return Ok(());
+    }
+    let errors = found.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error);
+    Err(errors.map(|error| format!("{} {}", error.code(), error.message())).collect::<Vec<_>>().join("; "))
 }
 
 fn trust_root(policy: &Policy) -> Result<TrustRoot, Refusal> {
     let mut keys = Vec::new();
     for Signer::Key { path } in &policy.signers {
-        let pem = read("a signer's key", path, MAX_KEY)?;
-        keys.push(TrustedKey::from_pem(&pem).map_err(|source| Refusal::Key { path: path.display().to_string(), source })?);
+        let name = path.display().to_string();
+        let pem = read("a signer's key", path, edgeguard_attest::MAX_KEY_FILE)?;
+        let key = TrustedKey::from_pem(&pem).map_err(|source| Refusal::Key { path: name.clone(), source })?;
+        keys.push(key.named(name));
     }
     Ok(TrustRoot::new(keys)?)
 }
@@ -252,7 +292,8 @@ fn read(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
     let file = handle::file(what, path)?;
     let fail = |source| Refusal::Read { what, source };
     let len = file.metadata().map_err(fail)?.len();
-    let too_large = || fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("`{}` has {len} bytes, {max} are allowed", path.display())));
+    let too_large =
+        || fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("`{}` has {len} bytes, {max} are allowed", path.display())));
     if len > max {
         return Err(too_large());
     }
@@ -265,13 +306,13 @@ fn read(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-fn open_dir(grant: &edgeguard_policy::DirGrant) -> Result<(worker::Dir, Dir), HandleError> {
+fn open_dir(grant: &edgeguard_policy::DirGrant) -> Result<GrantedDir, HandleError> {
     let dir = handle::dir("granted directory", &grant.host)?;
     let access = match grant.access {
         edgeguard_policy::Access::Read => edgeguard_sandbox::Access::Read,
         edgeguard_policy::Access::ReadWrite => edgeguard_sandbox::Access::ReadWrite,
     };
-    Ok((worker::Dir { guest: grant.guest.clone(), access }, dir))
+    Ok(GrantedDir { grant: worker::Dir { guest: grant.guest.clone(), access }, host: grant.host.display().to_string(), dir })
 }
 
 fn limits(policy: &Policy) -> worker::Limits {
@@ -284,6 +325,3 @@ fn limits(policy: &Policy) -> worker::Limits {
         open_files: policy.limits.open_files,
     }
 }
-
-/// The largest key file.
-const MAX_KEY: u64 = 16 * 1024;

@@ -98,7 +98,10 @@ fn read_key(state: &Dir) -> std::io::Result<Vec<u8>> {
     if secret.len() == KEY {
         return Ok(secret);
     }
-    Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "`cache.key` is damaged: remove it, and the folder `cache` beside it, and start again"))
+    Err(std::io::Error::new(
+        std::io::ErrorKind::InvalidData,
+        "`cache.key` is damaged: remove it, and the folder `cache` beside it, and start again",
+    ))
 }
 
 fn write_key(state: &Dir) -> std::io::Result<Vec<u8>> {

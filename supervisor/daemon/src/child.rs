@@ -3,8 +3,13 @@
 //! Runs in: daemon, on the main thread only: a child dies with the *thread* that made it (`PR_SET_PDEATHSIG`), so that thread must live as long as the daemon.
 //! Invariant: a child that is dropped is killed and reaped.
 
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use edgeguard_sandbox::Role;
@@ -16,10 +21,10 @@ use edgeguard_wire::dialogue::Request;
 use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::os::fd::BorrowedFd;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::BufReader;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
@@ -93,8 +98,17 @@ pub enum ChildError {
 #[derive(Debug)]
 pub struct Child {
     role: &'static str,
+    pid: u32,
     channel: AsyncFd<Channel>,
-    process: edgeguard_sandbox::Child,
+    /// Readable when the process has ended.
+    pidfd: AsyncFd<OwnedFd>,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug)]
+enum Process {
+    Running(edgeguard_sandbox::Child),
+    Reaped(Exit),
 }
 
 /// How a child ended.
@@ -127,8 +141,10 @@ impl Child {
             rustix::fs::fcntl_setfl(&ours, rustix::fs::fcntl_getfl(&ours)? | OFlags::NONBLOCK)?;
             let (log, log_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
             let process = edgeguard_sandbox::spawn(program, theirs.into_fd(), log_end)?;
-            follow_log(role_name(role), process.pid(), log)?;
-            Ok(Self { role: role_name(role), channel: AsyncFd::new(ours)?, process })
+            let (role, pid) = (role_name(role), process.pid());
+            follow_log(role, pid, log)?;
+            let pidfd = AsyncFd::register_with_interest(process.pidfd().try_clone_to_owned()?, Interest::READABLE)?;
+            Ok(Self { role, pid, channel: AsyncFd::register(ours)?, pidfd, process: Mutex::new(Process::Running(process)) })
         };
         spawn().map_err(|source| ChildError::Spawn { program: program.display().to_string(), source })
     }
@@ -136,7 +152,7 @@ impl Child {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.pid
     }
 
     /// Sends a frame. A child that does not empty its socket is as good as dead, so this never waits.
@@ -202,29 +218,48 @@ impl Child {
 
     /// Ends it.
     pub fn kill(&self) {
-        if let Err(error) = self.process.kill() {
-            tracing::debug!(pid = self.pid(), %error, "already gone");
+        if let Process::Running(process) = &*self.process()
+            && let Err(error) = process.kill()
+        {
+            tracing::error!(role = self.role, pid = self.pid, %error, "cannot kill");
         }
     }
 
     /// Waits until it is gone, and reaps it.
     pub async fn reap(&self) -> Exit {
-        self.process_exit().await.unwrap_or(Exit::Signal(9))
+        // An error here means that the runtime is going down; the wait below then does the waiting.
+        let _gone = self.pidfd.readable().await;
+        self.wait()
     }
 
-    async fn process_exit(&self) -> std::io::Result<Exit> {
-        let pidfd = AsyncFd::with_interest(self.process.pidfd(), tokio::io::Interest::READABLE)?;
-        let _gone = pidfd.readable().await?;
-        let status = self.process.wait()?;
-        use std::os::unix::process::ExitStatusExt as _;
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, signal) => Exit::Signal(signal.unwrap_or(9)),
-        })
+    fn wait(&self) -> Exit {
+        let mut process = self.process();
+        if let Process::Running(running) = &mut *process {
+            let exit = match running.wait() {
+                Ok(status) => status.code().map_or(Exit::Signal(status.signal().unwrap_or(9)), Exit::Code),
+                Err(_) => Exit::Signal(9),
+            };
+            *process = Process::Reaped(exit);
+        }
+        match &*process {
+            Process::Reaped(exit) => *exit,
+            Process::Running(_) => Exit::Signal(9),
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broke(&self, source: ChannelError) -> ChildError {
         ChildError::Channel { role: self.role, pid: self.pid(), source }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait();
     }
 }
 

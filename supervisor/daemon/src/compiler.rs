@@ -11,7 +11,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use edgeguard_attest::VerifiedModule;
-use edgeguard_audit::Event;
 use edgeguard_sandbox::Role;
 use edgeguard_wire::Dialogue;
 use edgeguard_wire::compile::FromCompile;
@@ -20,6 +19,7 @@ use edgeguard_wire::worker::ModuleKind;
 
 use crate::child::Child;
 use crate::child::ChildError;
+use crate::events;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
 
@@ -90,14 +90,20 @@ impl Compiler {
         let answer = child.recv_within(&mut dialogue, COMPILE).await;
         child.kill();
         let exit = child.reap().await;
-        ledger.note(Event::process_exited(child.pid(), "compile", name, &exit.to_string()));
+        ledger.note(events::process_exited(child.pid(), "compile", name, exit, None));
+        let digest = module.digest().to_string();
         match answer? {
             FromCompile::Compiled { kind, len } => {
                 let code = collect(output, len).map_err(CompileError::Memory)?;
+                ledger.note(events::compile_finished(name, &digest, code.len(), began.elapsed()));
                 tracing::info!(module = name, bytes = code.len(), ms = began.elapsed().as_millis(), "compiled");
                 Ok(Compiled { kind, code })
             }
-            FromCompile::Failed { reason } => Err(CompileError::Module(crate::child::escape(&reason))),
+            FromCompile::Failed { reason } => {
+                let reason = crate::child::escape(&reason);
+                ledger.note(events::compile_failed(name, &digest, &reason));
+                Err(CompileError::Module(reason))
+            }
             _ => Err(CompileError::WrongAnswer),
         }
     }
@@ -111,7 +117,7 @@ async fn start(program: &Path, ledger: &Ledger) -> Result<(Child, Dialogue), Com
         return Err(CompileError::WrongAnswer);
     };
     child.look()?;
-    ledger.record(Event::process_started(child.pid(), "compile", "", &report)).await?;
+    ledger.record(events::process_started(child.pid(), "compile", "", &report)).await?;
     Ok((child, dialogue))
 }
 

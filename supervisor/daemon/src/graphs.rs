@@ -16,11 +16,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use cap_std::fs::File;
-use edgeguard_audit::Event;
 use edgeguard_policy::GraphGrant;
 use edgeguard_sandbox::Role;
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
+use edgeguard_wire::ChannelError;
 use edgeguard_wire::Dialogue;
 use edgeguard_wire::graph::Encoding;
 use edgeguard_wire::graph::FromGraph;
@@ -32,7 +32,9 @@ use tokio::sync::watch;
 
 use crate::child::Child;
 use crate::child::ChildError;
+use crate::child::Exit;
 use crate::compiler::STARTUP;
+use crate::events;
 use crate::handle;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
@@ -166,18 +168,18 @@ impl Graphs {
             FromGraph::Loaded(_) => return Err(child.refused("it loaded before it was told to").into()),
         };
         child.look()?;
-        self.ledger.record(Event::process_started(child.pid(), "graph", &host.name, &report)).await?;
+        self.ledger.record(events::process_started(child.pid(), "graph", &host.name, &report)).await?;
         child.send(&ToGraph::Run, &[])?;
         let loaded = match child.recv_within(&mut dialogue, LOADING).await? {
             FromGraph::Loaded(loaded) => loaded,
             FromGraph::Failed { reason } => {
                 let error = child.refused(&reason);
-                self.ledger.record(Event::graph_failed(&host.name, &host.sha256, &crate::chain(&error))).await?;
+                self.ledger.record(events::graph_failed(host, &crate::chain(&error))).await?;
                 return Err(error.into());
             }
             FromGraph::Confined(_) => return Err(child.refused("it confined itself twice").into()),
         };
-        self.ledger.record(Event::graph_loaded(&host.name, &host.sha256, &crate::child::escape(&loaded.engine), "cpu", loaded.load_ns)).await?;
+        self.ledger.record(events::graph_loaded(host, &crate::child::escape(&loaded.engine), loaded.load_ns)).await?;
         tracing::info!(graph = host.name, pid = child.pid(), ms = loaded.load_ns / 1_000_000, "graph loaded");
         *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded) });
         Ok(())
@@ -187,19 +189,19 @@ impl Graphs {
     async fn keep(self: Arc<Self>, host: Arc<GraphHost>) {
         loop {
             let Some(present) = lock(&host.present).clone() else { return };
-            let exit = watch_until_gone(&present.child).await;
+            let (exit, cause) = watch_until_gone(&present.child).await;
             *lock(&host.present) = None;
             drop(present.loaded);
-            self.ledger.note(Event::process_exited(present.child.pid(), "graph", &host.name, &exit));
-            tracing::warn!(graph = host.name, exit, "graph host is gone");
+            self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, cause));
+            tracing::warn!(graph = host.name, %exit, cause, "graph host is gone");
             if !host.may_restart() {
-                self.ledger.note(Event::graph_failed(&host.name, &host.sha256, &GraphError::Exhausted.to_string()));
+                self.ledger.note(events::graph_failed(&host, &GraphError::Exhausted.to_string()));
                 tracing::error!(graph = host.name, "{}", GraphError::Exhausted);
                 return;
             }
             match self.start(&host).await {
                 Ok(()) => {
-                    self.ledger.note(Event::graph_restarted(&host.name, &host.sha256, &exit));
+                    self.ledger.note(events::graph_restarted(&host, &exit.to_string()));
                     host.generation.send_modify(|generation| *generation += 1);
                 }
                 Err(error) => {
@@ -262,17 +264,14 @@ impl GraphHost {
 }
 
 /// A host says nothing once it has loaded; whatever it says then ends it.
-async fn watch_until_gone(child: &Child) -> String {
+async fn watch_until_gone(child: &Child) -> (Exit, Option<&'static str>) {
     let mut dialogue = Dialogue::new();
     tokio::select! {
-        exit = child.reap() => exit.to_string(),
+        exit = child.reap() => (exit, None),
         said = child.recv::<FromGraph>(&mut dialogue) => {
             child.kill();
-            let exit = child.reap().await;
-            match said {
-                Err(ChildError::Channel { .. }) => exit.to_string(),
-                _ => format!("killed: it spoke out of turn ({exit})"),
-            }
+            let spoke = !matches!(said, Err(ChildError::Channel { source: ChannelError::Closed, .. }));
+            (child.reap().await, spoke.then_some("it spoke out of turn"))
         }
     }
 }

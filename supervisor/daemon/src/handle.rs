@@ -57,7 +57,9 @@ fn split(path: &Path) -> std::io::Result<(&Path, &std::ffi::OsStr)> {
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::NotFound => ": it does not exist; check the path for a slip of the pen",
-        std::io::ErrorKind::PermissionDenied => ": the daemon's user may not, or it is a link that leaves its directory; grant the real path",
+        std::io::ErrorKind::PermissionDenied => {
+            ": the daemon's user may not, or it is a link that leaves its directory; grant the real path"
+        }
         _ => "",
     }
 }

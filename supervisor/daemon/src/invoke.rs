@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use edgeguard_audit::Event;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
 use edgeguard_wire::worker::Timing;
@@ -21,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::child::ChildError;
 use crate::child::Exit;
+use crate::events;
 use crate::ledger::LedgerError;
 use crate::modules::Module;
 use crate::modules::Modules;
@@ -123,6 +123,8 @@ pub struct Records {
     pub produced: u64,
     /// Taken into the journal.
     pub recorded: u64,
+    /// Times the guest waited for room in its ring.
+    pub stalls: u64,
 }
 
 /// Begins an invocation of the module for this peer.
@@ -148,7 +150,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
     let (stderr, stderr_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
 
     let invocation = uuid::Uuid::now_v7();
-    ledger.note(Event::invocation_started(&invocation.to_string(), name, &start.worker.uuid.to_string(), peer_uid));
+    ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid));
     ledger.invocation_begins();
     let sent = start.worker.invoke(stdin_guest, stdout_guest, stderr_guest);
     let end = match sent {
@@ -170,7 +172,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
         };
         let ending = settle(&ledger, &start, ended, began).await;
         ledger.invocation_ends();
-        ledger.note(Event::invocation_ended(&invocation.to_string(), &module.name, &crate::control::json(&ending)));
+        ledger.note(events::invocation_ended(invocation, &module.name, start.worker.uuid, &ending));
         count(&module, &ending);
         drop(permit);
         ending
@@ -197,8 +199,7 @@ async fn permit(module: &Arc<Module>) -> Result<OwnedSemaphorePermit, InvokeErro
 async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
     let (outcome, code, detail, timing, records) = match ended {
         Ended::Finished(finished) => {
-            let settled = ledger.settle(start.worker.source, finished.instance as usize).await;
-            let records = Records { produced: finished.produced, recorded: settled.recorded };
+            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
             let (outcome, code, detail) = in_words(finished.outcome);
             (outcome, code, detail, finished.timing, records)
         }

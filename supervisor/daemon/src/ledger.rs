@@ -25,21 +25,14 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use tokio::sync::oneshot;
 
+use crate::invoke::Records;
+
 /// Why an event is not in the journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// The journal's thread is gone, or its disk does not take more. Nothing new may begin.
     #[error("the journal does not take records: {0}")]
     Closed(String),
-}
-
-/// Counts of one ring, settled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// Records taken from this ring since the worker began.
-    pub recorded: u64,
-    /// Times the guest waited for room.
-    pub stalls: u64,
 }
 
 /// A worker's number in the ledger.
@@ -65,8 +58,8 @@ struct Shared {
 enum Command {
     Event(Box<Event>, Option<oneshot::Sender<Result<(), LedgerError>>>),
     Attach { id: SourceId, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd },
-    Settle { id: SourceId, ring: usize, reply: oneshot::Sender<Settled> },
-    Detach { id: SourceId, reply: oneshot::Sender<Settled> },
+    Settle { id: SourceId, ring: usize, produced: u64, reply: oneshot::Sender<Records> },
+    Detach { id: SourceId, reply: oneshot::Sender<()> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Stop,
 }
@@ -129,18 +122,18 @@ impl Ledger {
         self.shared.active.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Drains one ring to its end and says how many records came out of it in all.
-    pub async fn settle(&self, id: SourceId, ring: usize) -> Settled {
+    /// Drains the ring of an invocation that ended, and accounts for it. `produced` is what the worker says of the ring since it began.
+    pub async fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Settle { id, ring, reply });
+        self.command(Command::Settle { id, ring, produced, reply });
         answer.await.unwrap_or_default()
     }
 
     /// Drains all rings of a worker that is gone, and forgets it.
-    pub async fn detach(&self, id: SourceId) -> Settled {
+    pub async fn detach(&self, id: SourceId) {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Detach { id, reply });
-        answer.await.unwrap_or_default()
+        let _ = answer.await;
     }
 
     /// The journal's own counts.
@@ -170,8 +163,18 @@ impl Ledger {
 
 struct Rings {
     source: Source,
-    rings: Vec<(Consumer, u64)>,
+    rings: Vec<Ring>,
     doorbell: OwnedFd,
+}
+
+struct Ring {
+    consumer: Consumer,
+    /// Records taken.
+    taken: u64,
+    /// Counts at the end of the last invocation on it.
+    settled: u64,
+    stalls: u64,
+    /// It did not parse: what comes after is not believed.
     corrupt: bool,
 }
 
@@ -187,29 +190,33 @@ impl Clerk {
     fn run(mut self) {
         loop {
             self.wait();
-            for command in self.inbox.try_iter().collect::<Vec<_>>() {
+            while let Ok(command) = self.inbox.try_recv() {
                 if let Command::Stop = command {
                     self.drain_all();
-                    self.check(|journal| journal.sync());
+                    self.keep(Journal::sync);
+                    if let Err(error) = self.journal.close() {
+                        tracing::error!(error = crate::chain(&error), "the journal does not close in order");
+                    }
                     return;
                 }
                 self.obey(command);
             }
             self.drain_all();
-            if self.dirty {
+            if self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero()) {
                 self.dirty = false;
-                self.check(|journal| journal.flush());
+                self.keep(Journal::flush);
             }
         }
     }
 
-    /// Sleeps until a command, a doorbell, or, while guests run, the clock.
+    /// Sleeps until a command, a doorbell, the time to write to the disk, or, while guests run, the clock.
     fn wait(&self) {
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         fds.extend(self.sources.values().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
-        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
-        let _ = rustix::event::poll(&mut fds, busy.then_some(&tick));
+        let limit = busy.then_some(TICK).into_iter().chain(self.journal.sync_due()).min();
+        let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(1), tv_nsec: limit.subsec_nanos().into() });
+        let _ = rustix::event::poll(&mut fds, limit.as_ref());
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.shared.wake, &mut count);
         for rings in self.sources.values() {
@@ -226,15 +233,18 @@ impl Clerk {
                 }
             }
             Command::Attach { id, source, rings, doorbell } => {
-                let rings = rings.into_iter().map(|ring| (ring, 0)).collect();
-                self.sources.insert(id, Rings { source, rings, doorbell, corrupt: false });
+                let ring = |consumer| Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false };
+                self.sources.insert(id, Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell });
             }
-            Command::Settle { id, ring, reply } => {
-                let _ = reply.send(self.settle(id, Some(ring)));
+            Command::Settle { id, ring, produced, reply } => {
+                self.drain(id);
+                let ring = self.sources.get_mut(&id).and_then(|rings| rings.rings.get_mut(ring));
+                let _ = reply.send(ring.map_or_else(Records::default, |ring| ring.settle(produced)));
             }
             Command::Detach { id, reply } => {
-                let _ = reply.send(self.settle(id, None));
+                self.drain(id);
                 self.sources.remove(&id);
+                let _ = reply.send(());
             }
             Command::Stats(reply) => {
                 let _ = reply.send(self.journal.stats());
@@ -249,48 +259,39 @@ impl Clerk {
         }
     }
 
-    fn settle(&mut self, id: SourceId, ring: Option<usize>) -> Settled {
-        self.drain(id);
-        let Some(rings) = self.sources.get(&id) else { return Settled::default() };
-        let chosen = rings.rings.iter().enumerate().filter(|(index, _)| ring.is_none_or(|wanted| wanted == *index));
-        chosen.fold(Settled::default(), |sum, (_, (consumer, recorded))| Settled {
-            recorded: sum.recorded + recorded,
-            stalls: sum.stalls + consumer.stalls(),
-        })
-    }
-
     /// Takes all that is in the rings of one worker. A ring that does not parse is closed: the worker is no longer believed.
     fn drain(&mut self, id: SourceId) {
-        let Some(rings) = self.sources.get_mut(&id) else { return };
-        let mut batch = Vec::new();
-        let mut events = Vec::new();
-        for (index, (consumer, recorded)) in rings.rings.iter_mut().enumerate() {
-            if rings.corrupt {
-                break;
-            }
-            let drained = consumer.drain(|record, text| {
+        let Some(mut rings) = self.sources.remove(&id) else { return };
+        for (index, ring) in rings.rings.iter_mut().enumerate().filter(|(_, ring)| !ring.corrupt) {
+            let source = rings.source.on_ring(u32::try_from(index).unwrap_or(u32::MAX));
+            let mut batch = Vec::new();
+            let mut events = Vec::new();
+            let drained = ring.consumer.drain(|record, text| {
                 if record.outcome == Outcome::Denied {
-                    events.push(Event::denied(&rings.source, index, &record, text));
+                    events.push(Event::denied(&source, source.ring(), &record, text));
                 }
                 batch.push((record, text.map(<[u8]>::to_vec)));
             });
-            match drained {
-                Ok(count) => *recorded += count,
-                Err(error) => {
-                    rings.corrupt = true;
-                    tracing::error!(module = rings.source.module(), ring = index, %error, "audit ring does not parse");
-                    events.push(Event::ring_corrupt(&rings.source, index, &error));
-                }
+            ring.taken += batch.len() as u64;
+            if let Err(error) = drained {
+                ring.corrupt = true;
+                tracing::error!(module = source.module(), ring = index, error = crate::chain(&error), "audit ring does not parse");
+                events.push(Event::ring_corrupt(&source, source.ring(), &error));
+            }
+            if !batch.is_empty() {
+                self.dirty = true;
+                self.keep(|journal| journal.calls(&source, &batch));
+            }
+            for event in events {
+                self.keep(|journal| journal.event(&event).map(drop));
             }
         }
-        let source = rings.source.clone();
-        if !batch.is_empty() {
-            self.dirty = true;
-            self.check(|journal| journal.calls(&source, &batch));
-        }
-        for event in events {
-            self.check(|journal| journal.event(&event).map(drop));
-        }
+        self.sources.insert(id, rings);
+    }
+
+    /// Writes what nobody waits for; a failure closes the ledger all the same.
+    fn keep(&mut self, write: impl FnOnce(&mut Journal) -> Result<(), JournalError>) {
+        let _ = self.check(write);
     }
 
     fn check(&mut self, write: impl FnOnce(&mut Journal) -> Result<(), JournalError>) -> Result<(), LedgerError> {
@@ -300,6 +301,21 @@ impl Clerk {
             }
             LedgerError::Closed(crate::chain(&error))
         })
+    }
+}
+
+impl Ring {
+    /// The account of the invocation that ended on this ring. One that follows may have begun already: its records are not counted here.
+    fn settle(&mut self, produced: u64) -> Records {
+        let stalls = self.consumer.stalls();
+        let records = Records {
+            produced: produced.saturating_sub(self.settled),
+            recorded: self.taken.min(produced).saturating_sub(self.settled),
+            stalls: stalls.saturating_sub(self.stalls),
+        };
+        self.settled = produced.max(self.settled);
+        self.stalls = stalls;
+        records
     }
 }
 

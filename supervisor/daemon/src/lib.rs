@@ -18,6 +18,7 @@ pub mod cache;
 pub mod child;
 pub mod compiler;
 pub mod control;
+pub mod events;
 pub mod graphs;
 pub mod handle;
 pub mod invoke;

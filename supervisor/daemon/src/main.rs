@@ -86,7 +86,9 @@ fn load(config: &std::path::Path) -> Result<edgeguard_policy::HostConfig, Startu
     let name = config.display().to_string();
     let text = match std::fs::read_to_string(config) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && config == std::path::Path::new("/etc/edgeguard/edgeguard.toml") => String::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && config == std::path::Path::new("/etc/edgeguard/edgeguard.toml") => {
+            String::new()
+        }
         Err(source) => return Err(StartupError::Path { what: "the host's file", path: name, source }),
     };
     edgeguard_policy::parse_host(&name, &text).map_err(|mistakes| StartupError::Config(mistakes.to_string()))
@@ -94,6 +96,7 @@ fn load(config: &std::path::Path) -> Result<edgeguard_policy::HostConfig, Startu
 
 /// One thread for everything but the journal: children die with the thread that made them, so it is the main one.
 fn serve(host: edgeguard_policy::HostConfig) -> Result<(), StartupError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| StartupError::Kernel("the runtime", error))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| StartupError::Kernel("the runtime", error))?;
     runtime.block_on(startup::run(host))
 }

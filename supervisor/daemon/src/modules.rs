@@ -14,12 +14,12 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use std::time::Instant;
 
-use edgeguard_audit::Event;
 use edgeguard_policy::Policy;
 use tokio::sync::Semaphore;
 
 use crate::admit::Admitted;
 use crate::admit::Gate;
+use crate::events;
 use crate::worker::Standby;
 use crate::worker::Worker;
 use crate::worker::WorkerError;
@@ -144,7 +144,7 @@ impl Modules {
         if table.modules.contains_key(&name) {
             return self.refuse_file(file.into(), format!("another policy file already names the module `{name}`"), table);
         }
-        self.gate.ledger.note(Event::policy_loaded(file, &name, &policy.digest));
+        self.gate.ledger.note(events::policy_loaded(file, &name, &policy.digest));
         let module = match self.gate.admit(policy).await {
             Ok(admitted) => match before.modules.get(&name) {
                 // Nothing changed: the module, and its running worker, stay.
@@ -162,7 +162,7 @@ impl Modules {
 
     fn refuse_file(&self, file: String, reason: String, table: &mut Table) {
         tracing::error!(file, "policy refused:\n{reason}");
-        self.gate.ledger.note(Event::policy_refused(&file, &reason));
+        self.gate.ledger.note(events::policy_refused(&file, &reason));
         table.refused_files.push(RefusedFile { file, reason });
     }
 
@@ -257,12 +257,26 @@ impl Modules {
 impl Module {
     fn admitted(name: String, admitted: Arc<Admitted>) -> Self {
         let permits = Arc::new(Semaphore::new(admitted.limits.instances as usize));
-        Self { name, state: Ok(admitted), permits, waiting: AtomicUsize::new(0), counters: Counters::default(), worker: tokio::sync::Mutex::new(None) }
+        Self {
+            name,
+            state: Ok(admitted),
+            permits,
+            waiting: AtomicUsize::new(0),
+            counters: Counters::default(),
+            worker: tokio::sync::Mutex::new(None),
+        }
     }
 
     fn refused(name: String, refused: Refused) -> Self {
         let permits = Arc::new(Semaphore::new(0));
-        Self { name, state: Err(refused), permits, waiting: AtomicUsize::new(0), counters: Counters::default(), worker: tokio::sync::Mutex::new(None) }
+        Self {
+            name,
+            state: Err(refused),
+            permits,
+            waiting: AtomicUsize::new(0),
+            counters: Counters::default(),
+            worker: tokio::sync::Mutex::new(None),
+        }
     }
 
     /// Its worker, if one runs.
@@ -296,7 +310,8 @@ fn policy_files(dir: &Path) -> Vec<(String, Result<String, String>)> {
         Ok(entries) => entries,
         Err(error) => return vec![(dir.display().to_string(), Err(format!("cannot list the policy directory: {error}")))],
     };
-    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+    let mut paths: Vec<_> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
     paths.sort();
     paths.into_iter().map(|path| (path.display().to_string(), policy_text(&path))).collect()
 }

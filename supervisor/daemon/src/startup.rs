@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_policy::HostConfig;
 use rustix::process::DumpableBehavior;
@@ -21,6 +20,7 @@ use crate::compiler::CompileError;
 use crate::compiler::Compiler;
 use crate::control;
 use crate::control::Control;
+use crate::events;
 use crate::graphs::Graphs;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
@@ -78,10 +78,14 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
-    ledger.record(Event::daemon_started(env!("CARGO_PKG_VERSION"))).await?;
+    ledger.record(events::daemon_started()).await?;
 
     // 3. The first child shows whether this host can confine.
-    let cache = Cache::open(&host.state_dir).map_err(|source| StartupError::Path { what: "the native-code cache in", path: host.state_dir.display().to_string(), source })?;
+    let cache = Cache::open(&host.state_dir).map_err(|source| StartupError::Path {
+        what: "the native-code cache in",
+        path: host.state_dir.display().to_string(),
+        source,
+    })?;
     let compiler = Compiler::new(&host.libexec_dir, &ledger).await?;
     let graphs = Graphs::new(&host.libexec_dir, host.floor.landlock, Arc::clone(&ledger));
 
@@ -93,7 +97,11 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     tokio::spawn(Arc::clone(&modules).prepare_standby());
 
     // 5. Serve.
-    let bound = control::bind(&control_path).map_err(|source| StartupError::Path { what: "the control socket", path: control_path.display().to_string(), source })?;
+    let bound = control::bind(&control_path).map_err(|source| StartupError::Path {
+        what: "the control socket",
+        path: control_path.display().to_string(),
+        source,
+    })?;
     let serving = tokio::spawn(Control::new(Arc::clone(&modules)).serve(bound.listener));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %bound.path.display(), "ready");
@@ -103,7 +111,7 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     notify(&[NotifyState::Stopping]);
     serving.abort();
     modules.shut_down().await;
-    ledger.record(Event::daemon_stopped("told to")).await?;
+    ledger.record(events::daemon_stopped("told to")).await?;
     ledger.stop();
     let _ = tokio::task::spawn_blocking(move || clerk.join()).await;
     let _ = std::fs::remove_file(&bound.path);
@@ -113,7 +121,8 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
 /// The daemon's own loop: signals, the watchdog, the clock.
 async fn until_told(modules: &Arc<Modules>, ledger: &Ledger) -> Result<(), StartupError> {
     let handler = |kind| signal(kind).map_err(|error| StartupError::Kernel("signal handlers", error));
-    let (mut term, mut int, mut hup) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+    let (mut term, mut int, mut hup) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
     let mut janitor = tokio::time::interval(Duration::from_secs(10));
     let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
     loop {

@@ -17,7 +17,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use edgeguard_audit::Consumer;
-use edgeguard_audit::Event;
 use edgeguard_audit::Source;
 use edgeguard_sandbox::Report;
 use edgeguard_sandbox::Role;
@@ -36,6 +35,7 @@ use crate::child::Child;
 use crate::child::ChildError;
 use crate::child::Exit;
 use crate::compiler::STARTUP;
+use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::REGION;
 use crate::ledger::Ledger;
@@ -111,12 +111,12 @@ impl Standby {
     /// It refuses, or is not confined as the policy wants.
     pub async fn assign(mut self, module: &Arc<Admitted>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
         // The grant is on the disk before it is in the worker's hands.
-        ledger.record(Event::grants_given(&module.name, &module.grants_in_words())).await?;
+        ledger.record(events::grants_given(module)).await?;
         let uuid = uuid::Uuid::now_v7();
         let (assignment, fds, rings) = provisions(module)?;
         let doorbell = eventfd()?;
         let mut passed: Vec<BorrowedFd<'_>> = vec![module.code.as_fd(), doorbell.as_fd()];
-        passed.extend(module.dirs.iter().map(|(_, dir)| dir.as_fd()));
+        passed.extend(module.dirs.iter().map(|dir| dir.dir.as_fd()));
         passed.extend(fds.iter().map(OwnedFd::as_fd));
         self.child.send(&ToWorker::Assign(Box::new(assignment)), &passed)?;
         drop(passed);
@@ -127,7 +127,7 @@ impl Standby {
             _ => return Err(self.child.refused("it spoke out of turn").into()),
         };
         self.child.look()?;
-        ledger.record(Event::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
+        ledger.record(events::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
         let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);
         let source = ledger.attach(source, rings, doorbell);
         self.child.send(&ToWorker::Run, &[])?;
@@ -216,7 +216,7 @@ fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consum
     let assignment = Assignment {
         module: module.name.clone(),
         kind: module.kind,
-        dirs: module.dirs.iter().map(|(dir, _)| dir.clone()).collect(),
+        dirs: module.dirs.iter().map(|dir| dir.grant.clone()).collect(),
         graphs: module.graphs.iter().map(graph).collect::<Result<_, GraphError>>()?,
         limits: module.limits,
         args: module.args.clone(),
@@ -251,9 +251,8 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
     let exit = worker.child.reap().await;
     *lock(&worker.gone) = Some(exit);
     ledger.detach(worker.source).await;
-    let how = cause.map_or_else(|| exit.to_string(), |cause| format!("{exit}; {cause}"));
-    ledger.note(Event::process_exited(worker.pid(), "worker", &module.name, &how));
-    tracing::info!(module = module.name, pid = worker.pid(), how, "worker is gone");
+    ledger.note(events::process_exited(worker.pid(), "worker", &module.name, exit, cause.as_deref()));
+    tracing::info!(module = module.name, pid = worker.pid(), %exit, cause, "worker is gone");
     for (_, ended) in lock(&worker.pending).drain() {
         let _ = ended.send(Ended::WorkerGone(exit));
     }
@@ -266,7 +265,8 @@ async fn renew(worker: std::sync::Weak<Worker>, index: usize, host: Arc<crate::g
         let Some(worker) = worker.upgrade().filter(|worker| worker.alive()) else { return };
         let connect = || -> Result<(), WorkerError> {
             let connections = (0..instances).map(|_| host.connect()).collect::<Result<Vec<_>, _>>()?;
-            let fds: Vec<BorrowedFd<'_>> = connections.iter().flat_map(|connection| [connection.socket.as_fd(), connection.region.as_fd()]).collect();
+            let fds: Vec<BorrowedFd<'_>> =
+                connections.iter().flat_map(|connection| [connection.socket.as_fd(), connection.region.as_fd()]).collect();
             worker.child.send(&ToWorker::RenewGraph { graph: u16::try_from(index).unwrap_or(u16::MAX) }, &fds)?;
             Ok(())
         };

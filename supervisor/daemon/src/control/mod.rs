@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeguard_audit::Event;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -28,6 +27,7 @@ use tokio::sync::Semaphore;
 
 pub use peer::Rights;
 
+use crate::events;
 use crate::modules::Modules;
 
 /// What every request can reach.
@@ -74,7 +74,7 @@ impl Control {
         let peer = self.rights.of(credentials.uid(), credentials.gid());
         if !peer.may_ask {
             tracing::warn!(uid = peer.uid, "control connection refused");
-            self.modules.gate().ledger.note(Event::control_refused(peer.uid, "connect"));
+            self.modules.gate().ledger.note(events::control_refused(peer.uid, "connect"));
         }
         let control = Arc::clone(&self);
         let service = service_fn(move |request| routes::answer(Arc::clone(&control), peer, request));

@@ -38,7 +38,11 @@ impl Rights {
     #[must_use]
     pub fn new(host: &HostConfig) -> Self {
         let own_uid = rustix::process::geteuid().as_raw();
-        Self { own_uid, admins: host.admins.iter().filter_map(resolve).collect(), invokers: host.invokers.iter().filter_map(resolve).collect() }
+        Self {
+            own_uid,
+            admins: host.admins.iter().filter_map(resolve).collect(),
+            invokers: host.invokers.iter().filter_map(resolve).collect(),
+        }
     }
 
     /// The rights of this peer.

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgeguard_audit::Event;
 use http_body_util::BodyExt as _;
 use http_body_util::Full;
 use http_body_util::Limited;
@@ -24,6 +23,7 @@ use super::metrics;
 use super::peer::Peer;
 use super::status;
 use super::stream;
+use crate::events;
 use crate::invoke::InvokeError;
 
 /// Every answer.
@@ -68,7 +68,7 @@ pub async fn answer(control: Arc<Control>, peer: Peer, request: Request<Incoming
         Right::Invoke => peer.may_invoke,
     };
     if !allowed {
-        control.modules.gate().ledger.note(Event::control_refused(peer.uid, &format!("{} {path}", request.method())));
+        control.modules.gate().ledger.note(events::control_refused(peer.uid, &format!("{} {path}", request.method())));
         let message = format!("user {} may not do this; root names it in `admins` or `invokers` of edgeguard.toml", peer.uid);
         return Ok(error(StatusCode::FORBIDDEN, "not-permitted", &message));
     }
@@ -115,7 +115,11 @@ async fn empty_body(request: Request<Incoming>) -> Result<(), Answer> {
     let read = tokio::time::timeout(std::time::Duration::from_secs(5), Limited::new(request.into_body(), MAX_BODY).collect()).await;
     match read {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) => Err(error(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &format!("this request takes no body; more than {MAX_BODY} bytes came"))),
+        Ok(Err(_)) => Err(error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            &format!("this request takes no body; more than {MAX_BODY} bytes came"),
+        )),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not come to its end within 5 s")),
     }
 }

@@ -49,7 +49,8 @@ fn module_status(module: &Module) -> Value {
                 "digest": admitted.digest.to_string(),
                 "policy": hex::encode(admitted.policy_digest),
                 "signer": admitted.signer,
-                "grants": admitted.grants_in_words(),
+                "dirs": admitted.dirs_in_words(),
+                "graphs": admitted.graphs_in_words(),
                 "instances": admitted.limits.instances,
             }),
         ),
@@ -79,7 +80,9 @@ fn module_status(module: &Module) -> Value {
 /// Memory of a process as the kernel counts it, in bytes.
 pub fn process(pid: u32) -> Value {
     match edgeguard_sandbox::inspect(pid) {
-        Ok(status) => json!({ "pid": pid, "rss": status.rss, "private": status.private, "threads": status.threads, "seccomp_filters": status.seccomp_filters }),
+        Ok(status) => {
+            json!({ "pid": pid, "resident": status.resident, "private": status.private, "threads": status.threads, "seccomp_filters": status.seccomp_filters })
+        }
         Err(_) => json!({ "pid": pid }),
     }
 }

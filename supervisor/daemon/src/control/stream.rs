@@ -67,7 +67,11 @@ async fn pump(running: Running, body: Incoming, sender: Sender<Bytes>, framed: b
     input.abort();
     let mut sender = sender.into_inner();
     let Ok(ending) = ending else { return };
-    let last = if framed { sender.send_data(frame(3, super::json(&ending).as_bytes())).await } else { sender.send_trailers(trailers(&ending)).await };
+    let last = if framed {
+        sender.send_data(frame(3, super::json(&ending).as_bytes())).await
+    } else {
+        sender.send_trailers(trailers(&ending)).await
+    };
     if last.is_err() {
         tracing::debug!("the client left before the end");
     }
