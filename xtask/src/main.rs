@@ -1,2 +1,52 @@
-//! (being built)
-fn main() {}
+//! `cargo xtask`: everything one does with this tree besides compiling it. One file for each command.
+//!
+//! Runs on the developer's machine, with the developer's rights. Does not: ship.
+#![forbid(unsafe_code)]
+
+mod failure;
+mod guests;
+mod models;
+mod place;
+mod shell;
+mod speech;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Everything one does with this tree besides compiling it")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the guests for wasm into target/guests, as core modules and as components
+    Guests(guests::Arguments),
+    /// Fetch the models that demo and tests use into target/models
+    Models(models::Arguments),
+    /// Gather recordings of speech into target/speech
+    Speech(speech::Arguments),
+    /// Train the project's own small voice activity model, models/tiny-vad.onnx
+    TrainVad(train::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Guests(arguments) => guests::run(&arguments).map(drop),
+        Task::Models(arguments) => models::run(&arguments).map(drop),
+        Task::Speech(arguments) => speech::run(&arguments).map(drop),
+        Task::TrainVad(arguments) => train::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
