@@ -5,6 +5,7 @@
 //! SubjectPublicKeyInfo alone. A [`TrustRoot`] has at least one key and none twice.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::OnceLock;
 
 use aws_lc_rs::signature;
@@ -19,6 +20,8 @@ use sigstore_types::DerPublicKey;
 
 use crate::module::sha256;
 use crate::pem;
+use crate::read::ReadError;
+use crate::read::read_bounded;
 use crate::rejection::shown;
 
 /// The most keys of one trust root.
@@ -158,6 +161,9 @@ pub enum KeyError {
     /// The cryptographic library failed to make a key.
     #[error("the cryptographic library could not make a key")]
     Generate,
+    /// The key file could not be read.
+    #[error("cannot read the key file")]
+    Read(#[source] ReadError),
     /// Another part of the process has installed another cryptographic library.
     #[error("another cryptographic provider is installed in this process")]
     Provider,
@@ -179,6 +185,14 @@ impl TrustedKey {
     /// [`KeyError`], which says what to do with the kinds of files that are mistaken for public keys.
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
         Self::from_spki(&pem::decode(text, pem::PUBLIC)?)
+    }
+
+    /// Reads a key file: [`from_pem`](Self::from_pem) with its bound kept before a byte is read.
+    ///
+    /// # Errors
+    /// [`KeyError::Read`], and those of `from_pem`.
+    pub fn read(file: &File) -> Result<Self, KeyError> {
+        Self::from_pem(&read_bounded(file, pem::MAX_KEY_FILE).map_err(KeyError::Read)?)
     }
 
     /// Reads a SubjectPublicKeyInfo in DER (RFC 5280 §4.1).

@@ -4,6 +4,7 @@
 //! Invariant: what is returned has passed the same checks that admission makes; private bytes are wiped when dropped.
 
 use std::fmt;
+use std::fs::File;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::encoding::PublicKeyX509Der;
@@ -27,6 +28,7 @@ use crate::keys::TrustedKey;
 use crate::module;
 use crate::module::ModuleDigest;
 use crate::pem;
+use crate::read::read_bounded;
 use crate::rejection::Rejection;
 use crate::statement;
 use crate::verify;
@@ -91,6 +93,15 @@ impl SigningKey {
             .or_else(|_| Ed25519KeyPair::from_pkcs8(&der).map(Pair::Ed25519))
             .map_err(|_| KeyError::PrivateKey)?;
         Self::of(pair)
+    }
+
+    /// Reads a key file: [`from_pem`](Self::from_pem) with its bound kept before a byte is read. What was read is wiped.
+    ///
+    /// # Errors
+    /// [`KeyError::Read`], and those of `from_pem`.
+    pub fn read(file: &File) -> Result<Self, KeyError> {
+        let text = Zeroizing::new(read_bounded(file, pem::MAX_KEY_FILE).map_err(KeyError::Read)?);
+        Self::from_pem(&text)
     }
 
     fn of(pair: Pair) -> Result<Self, KeyError> {
