@@ -26,7 +26,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("sigstore-verify", &["edgeguard-attest"]),
     ("sigstore-crypto", &["edgeguard-attest"]),
     ("sigstore-types", &["edgeguard-attest"]),
-    ("hyper", &["edgeguardd"]),
+    ("hyper", &["edgeguardd", "edgeguard"]),
 ];
 
 /// What must not be anywhere below a crate of ours, and why; a star stands for any ending.
@@ -139,12 +139,15 @@ fn unsafe_stands_only_where_it_may() {
 #[test]
 fn every_crate_forbids_unsafe_but_those_that_hold_it() {
     // The two folders' own crates, and the one whose few lines are counted above and which denies it everywhere else.
-    let holds = [("supervisor/sandbox/src/lib.rs", ""), ("guest-sdk/src/lib.rs", ""), ("supervisor/engine/src/lib.rs", "#![deny(unsafe_code)]")];
+    let holds = [("supervisor/sandbox/src/lib.rs", ""), ("supervisor/engine/src/lib.rs", "#![deny(unsafe_code)]")];
     let mut wrong = Vec::new();
+    // The guests' workspace says it once for all its crates.
+    let guests = std::fs::read_to_string(place::root().join("guest-sdk/Cargo.toml")).unwrap();
+    assert!(guests.contains("unsafe_code = \"deny\""), "guest-sdk/Cargo.toml no longer denies unsafe code");
     for (name, text) in sources() {
         let root = name.ends_with("src/lib.rs") || name.ends_with("src/main.rs");
         let wanted = holds.iter().find(|(holder, _)| *holder == name).map_or("#![forbid(unsafe_code)]", |(_, wanted)| *wanted);
-        if root && !text.contains(wanted) {
+        if root && !name.starts_with("guest-sdk/") && !text.contains(wanted) {
             wrong.push(format!("{name}: expected `{wanted}`"));
         }
     }

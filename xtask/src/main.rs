@@ -9,6 +9,7 @@ mod models;
 mod place;
 mod shell;
 mod speech;
+mod test;
 mod train;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Models(models::Arguments),
     /// Gather recordings of speech into target/speech
     Speech(speech::Arguments),
+    /// Build everything that the tests need, and run all tests
+    Test(test::Arguments),
     /// Train the project's own small voice activity model, models/tiny-vad.onnx
     TrainVad(train::Arguments),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Guests(arguments) => guests::run(&arguments).map(drop),
         Task::Models(arguments) => models::run(&arguments).map(drop),
         Task::Speech(arguments) => speech::run(&arguments).map(drop),
+        Task::Test(arguments) => test::run(&arguments),
         Task::TrainVad(arguments) => train::run(&arguments),
     };
     match done {

@@ -2,6 +2,7 @@
 //!
 //! Runs in: the house's own tests.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +25,8 @@ pub fn programs() -> PathBuf {
 #[track_caller]
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "under CI nothing is skipped: {reason}");
-    eprintln!("skipped: {reason}");
+    // Not `eprintln!`, which the test runner keeps to itself when a test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
 /// What a command printed, or why it did not start.
