@@ -43,7 +43,7 @@ impl Rights {
     pub(crate) fn never_granted(own_root: &OwnRoot) -> Result<Self, Unconfinable> {
         let abi = sys::process::landlock_abi().unwrap_or(0);
         let mut rights =
-            Self { abi, errata: landlock::Erratum::current().bits(), enforced: Vec::new(), missing: Vec::new() };
+            Self { abi, errata: errata(), enforced: Vec::new(), missing: Vec::new() };
         if abi == 0 {
             return Ok(rights);
         }
@@ -99,6 +99,11 @@ impl Rights {
         self.enforced.extend(handled.iter().map(|right| label(group, right)));
         self.missing.extend((wanted & !handled).iter().map(|right| label(group, right)));
     }
+}
+
+/// Fixes in this kernel, as the bit mask that it gives.
+pub(crate) fn errata() -> u32 {
+    landlock::Erratum::current().bits()
 }
 
 /// Rights that no grant ever contains.

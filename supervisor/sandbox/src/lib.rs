@@ -7,6 +7,7 @@
 //!
 //! This is the only crate with `unsafe`, all of it in [`sys`].
 
+pub mod host;
 pub mod rules;
 pub mod sys;
 

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 
 /// `PR_SET_MDWE` and its two bits (linux/prctl.h; Linux 6.3 and 6.6).
 const PR_SET_MDWE: libc::c_int = 65;
+const PR_GET_MDWE: libc::c_int = 66;
 const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
 
 /// `PR_SET_MEMORY_MERGE` (linux/prctl.h; Linux 6.4).
@@ -37,6 +38,27 @@ pub(crate) fn deny_write_execute() -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether [`deny_write_execute`] would work.
+pub(crate) fn has_deny_write_execute() -> bool {
+    // SAFETY: takes integers only, and only asks.
+    unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0 }
+}
+
+/// Whether [`close_from`] would work.
+pub(crate) fn has_close_range() -> bool {
+    // SAFETY: takes integers only; no descriptor has the number named, so nothing is closed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, 0) }).is_ok()
+}
+
+/// Whether a filter could be loaded into all threads at once.
+pub(crate) fn seccomp_all_threads() -> bool {
+    // SAFETY: a null filter is never loaded; the kernel says EFAULT when it knows the flag, EINVAL when it does not (seccomp(2)).
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC, std::ptr::null::<libc::c_void>())
+    };
+    check(result).is_err_and(|error| error.raw_os_error() == Some(libc::EFAULT))
 }
 
 /// Keeps this process's pages out of same-page merging, should an ancestor have asked for it.
