@@ -6,6 +6,35 @@
 //! [`Unconfinable`]; what it only prefers is in the [`Report`].
 //!
 //! This is the only crate with `unsafe`, all of it in [`sys`].
+//!
+//! The whole of a child's `main`:
+//!
+//! ```no_run
+//! use edgeguard_sandbox::{Confined, FilesystemUse, Profile, Role, Unconfinable, harden};
+//!
+//! struct Graph; // what is built before the lock and used after it
+//!
+//! fn serve(_graph: &mut Confined<Graph>) {}
+//!
+//! fn start(parent: u32) -> Result<(), Unconfinable> {
+//!     let hardened = harden(Role::Graph, parent)?;
+//!     let restricted = hardened.restrict_filesystem(&[], 3)?;
+//!     let state = Graph;
+//!     let mut confined = restricted.confine(&Profile { role: Role::Graph, filesystem: FilesystemUse::None }, state)?;
+//!     serve(&mut confined);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What a confined process can still do
+//!
+//! - Use the descriptors it holds, and receive more over its control socket.
+//! - Allocate memory and burn processor time; limits on those are the supervisor's (cgroups, deadlines).
+//! - Below its grants, everything that [`Access`] says. With [`Access::ReadWrite`] it may fill the disk.
+//! - Where the host refuses it a root of its own ([`Report::own_root`]), and only when it has a directory at all: learn that a
+//!   foreign path exists, its metadata, and where a foreign symbolic link points. Landlock does not cover that, and seccomp
+//!   cannot read a path.
+//! - End itself with `SIGABRT`. It can signal nobody else.
 
 pub mod host;
 pub mod rules;

@@ -23,6 +23,7 @@ use edgeguard_sandbox::FsGrant;
 use edgeguard_sandbox::Profile;
 use edgeguard_sandbox::Report;
 use edgeguard_sandbox::Role;
+use edgeguard_sandbox::SharedMemory;
 use edgeguard_sandbox::Unconfinable;
 use edgeguard_sandbox::harden;
 use edgeguard_sandbox::harden_in_host_root;
@@ -43,6 +44,8 @@ use rustix::net::SendAncillaryMessage;
 use rustix::net::SendFlags;
 use rustix::net::SocketFlags;
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     match &words[1..] {
@@ -50,7 +53,7 @@ fn main() {
         [word] if word == "middle" => return middle(),
         _ => {}
     }
-    let tests: &[(&str, fn() -> Result<(), Failed>)] = &[
+    let tests: &[(&str, Test)] = &[
         ("worker_reaches_its_grants_and_nothing_else", worker_reaches_its_grants_and_nothing_else),
         ("landlock_and_seccomp_alone_hold_the_worker_to_its_grants", landlock_and_seccomp_alone_hold_the_worker_to_its_grants),
         ("read_write_grant_can_be_written", read_write_grant_can_be_written),
@@ -60,7 +63,7 @@ fn main() {
         ("worker_dies_when_it_starts_a_program", || dies_on("exec")),
         ("worker_dies_on_unix_socket", || dies_on("connect")),
         ("thread_from_before_the_lock_is_locked_too", thread_from_before_the_lock_is_locked_too),
-        ("compiler_and_graph_host_confine", compiler_and_graph_host_confine),
+        ("compiler_and_graph_host_work_confined", compiler_and_graph_host_work_confined),
         ("inherited_descriptor_is_closed", inherited_descriptor_is_closed),
         ("supervisor_sees_the_confinement_from_outside", supervisor_sees_the_confinement_from_outside),
         ("child_of_another_parent_is_refused", child_of_another_parent_is_refused),
@@ -98,7 +101,7 @@ fn scenario(order: &str, parent: u32, control: BorrowedFd<'_>) -> Result<Finding
     let mut words = order.split(' ');
     match (words.next().unwrap(), words.next()) {
         ("worker", Some(filesystem)) => worker(filesystem, words.next(), parent, control),
-        ("role", Some(role)) => plain(if role == "compile" { Role::Compile } else { Role::Graph }, parent),
+        ("role", Some(role)) => plain(if role == "compile" { Role::Compile } else { Role::Graph }, parent, control),
         ("leak", Some(number)) => {
             harden(Role::Worker, parent)?;
             // The control socket, /dev/null, the log, and what hardening keeps of /proc and of its root.
@@ -122,10 +125,20 @@ fn scenario(order: &str, parent: u32, control: BorrowedFd<'_>) -> Result<Finding
     }
 }
 
-fn plain(role: Role, parent: u32) -> Result<Findings, Unconfinable> {
+/// A compiler or a graph host, and the one thing with memory that it must be able to do after the lock.
+fn plain(role: Role, parent: u32, control: BorrowedFd<'_>) -> Result<Findings, Unconfinable> {
     let restricted = harden(role, parent)?.restrict_filesystem(&[], 1)?;
     let confined = restricted.confine(&Profile { role, filesystem: FilesystemUse::None }, ())?;
-    Ok(describe(confined.report()))
+    let mut found = describe(confined.report());
+    if role == Role::Compile {
+        let sealed = edgeguard_sandbox::sealed_memfd("code", &[7; 100_000]);
+        note(&mut found, "seal", sealed.and_then(|fd| edgeguard_sandbox::read_sealed(fd, 100_000)).map(|bytes| bytes.len().to_string()));
+    } else {
+        let (_, regions) = receive(control);
+        let mapped = SharedMemory::map(regions[0].as_fd(), 4096);
+        note(&mut found, "map", mapped.map(|memory| memory.write(0, b"seen").unwrap()).map(|()| String::new()));
+    }
+    Ok(found)
 }
 
 /// A worker with the first received directory to read and the second to write (or, for `read-write-both`, both to write).
@@ -163,8 +176,8 @@ fn worker(filesystem: &str, deadly: Option<&str>, parent: u32, control: Borrowed
         Some("socket") => drop(rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)),
         Some("connect") => drop(std::os::unix::net::UnixStream::connect("/run/edgeguard/control.sock")),
         Some("thread") => drop(std::thread::Builder::new().spawn(|| ())),
-        Some("exec") => drop(std::os::unix::process::CommandExt::exec(&mut std::process::Command::new("/bin/true"))),
-        Some("path") => drop(rustix::fs::statat(&directories_or_control(&directories, control), "/etc/hostname", AtFlags::empty())),
+        Some("exec") => drop(std::process::Command::new("/bin/true").status()),
+        Some("path") => drop(rustix::fs::statat(directories_or_control(&directories, control), "/etc/hostname", AtFlags::empty())),
         Some(other) => panic!("unknown call {other}"),
         None => {}
     }
@@ -205,7 +218,7 @@ fn try_directories(found: &mut Findings, one: BorrowedFd<'_>, two: BorrowedFd<'_
         last_modification: rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 },
     };
     note(found, "utimens-outside", rustix::fs::utimensat(one, "../secret", &times, AtFlags::empty()).map(|()| String::new()));
-    note(found, "mkfifo", rustix::fs::mkdirat(two, "sub", Mode::RWXU).map(|()| String::new()));
+    note(found, "mkdir-in-two", rustix::fs::mkdirat(two, "sub", Mode::RWXU).map(|()| String::new()));
 }
 
 fn open(directory: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -331,7 +344,7 @@ fn landlock_and_seccomp_alone_hold_the_worker_to_its_grants() -> Result<(), Fail
 fn reaches_its_grants_and_nothing_else(order: &str) -> Result<(), Failed> {
     let scene = Scene::new();
     let found = scene.worker(order).found();
-    for key in ["reopen-0", "reopen-1", "read-in-one", "create-in-two", "rename-in-two", "symlink-in-two"] {
+    for key in ["reopen-0", "reopen-1", "read-in-one", "create-in-two", "mkdir-in-two", "rename-in-two", "symlink-in-two"] {
         expect(&found, key, &["ok"])?;
     }
     expect(&found, "read-in-one", &["ok one/file"])?;
@@ -392,12 +405,20 @@ fn thread_from_before_the_lock_is_locked_too() -> Result<(), Failed> {
     expect(&found, "threads", &["2"])
 }
 
-fn compiler_and_graph_host_confine() -> Result<(), Failed> {
-    for role in ["compile", "graph"] {
-        let found = Started::new(&format!("role {role}")).found();
-        expect(&found, "abi", &["1", "2", "3", "4", "5", "6", "7", "8", "9"])?;
-        expect(&found, "enforced", &["fs:", "net:"])?;
+fn compiler_and_graph_host_work_confined() -> Result<(), Failed> {
+    let (memory, fd) = SharedMemory::create("region", 4096)?;
+    let graph = Started::new("role graph");
+    send(graph.control.as_fd(), "region", &[fd.as_fd()]);
+    let (graph, compile) = (graph.found(), Started::new("role compile").found());
+    for found in [&graph, &compile] {
+        assert_ne!(found["abi"], "0");
+        expect(found, "enforced", &["fs:", "net:"])?;
     }
+    expect(&compile, "seal", &["ok 100000"])?;
+    expect(&graph, "map", &["ok"])?;
+    let mut bytes = [0; 4];
+    memory.read(0, &mut bytes)?;
+    assert_eq!(&bytes, b"seen");
     Ok(())
 }
 
