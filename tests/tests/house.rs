@@ -268,7 +268,7 @@ struct Known {
 
 impl Known {
     fn has(&self, name: &str) -> bool {
-        self.whole.contains(name) || self.endings.iter().any(|ending| name.ends_with(ending.as_str()))
+        self.whole.contains(name) || self.endings.iter().any(|ending| name.strip_suffix(ending.as_str()).is_some_and(|start| self.whole.contains(start)))
     }
 }
 
