@@ -43,6 +43,6 @@ pub const TABLE_ELEMENTS: (u32, u32) = (0, 10_000_000);
 /// `limits.table-elements` where the policy is silent.
 pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
 /// Landlock ABI levels that `require.landlock` may name. 3 is Linux 6.2: the first that also stops `truncate`.
-pub const LANDLOCK: (u32, u32) = (1, 7);
+pub const LANDLOCK: (u32, u32) = (1, 10);
 /// `require.landlock` where nobody says otherwise.
 pub const DEFAULT_LANDLOCK: u32 = 3;

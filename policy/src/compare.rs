@@ -22,10 +22,13 @@ impl Policy {
             let diagnostic =
                 self.diagnostic(Code::UnknownImport, format!("module imports {what}, which nobody offers"), Place::Path, "this module");
             found.push(
-                diagnostic.help(
-                    "ask the vendor for a module that needs WASI preview 1, or WASI 0.2 without sockets and HTTP, and wasi-nn at most",
-                ),
+                diagnostic.help("ask the vendor for a module that needs WASI preview 1, or WASI 0.2 without HTTP, and wasi-nn at most"),
             );
+        }
+        for interface in &module.sockets {
+            let message = format!("module imports `{interface}`, and no module is given the network");
+            let diagnostic = self.diagnostic(Code::Sockets, message, Place::Path, "this module");
+            found.push(diagnostic.help("no change is needed if the module works without; every such call fails with a code that it sees"));
         }
         if !module.command {
             let diagnostic =

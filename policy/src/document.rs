@@ -16,6 +16,7 @@ use crate::bounds::MAX_TEXT;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Diagnostics;
+use crate::schema;
 use crate::schema::Key;
 use crate::schema::Kind;
 use crate::schema::Need;
@@ -70,30 +71,36 @@ impl<'s> Document<'s> {
     }
 }
 
-/// Reports syntax errors, one for each line, and gives back the lines.
+/// Reports syntax errors, one for each line, and gives back the lines that could not be read.
 fn syntax(source: &Source, errors: &[toml::de::Error], found: &mut Diagnostics) -> BTreeSet<usize> {
     let mut broken = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let (line, _) = source.line_column(span.start);
-        let twice = error.message().starts_with("duplicate key");
-        if !twice {
-            broken.insert(line);
+    let mut repeated = 0;
+    let mut errors: Vec<_> = errors.iter().map(|e| (e.span().unwrap_or(0..0), e.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    for (span, message) in errors {
+        let line = source.line(span.start);
+        if message.starts_with("duplicate key") {
+            // In a section written twice every key is there twice too; that follows, and is not said again.
+            if span.start < repeated || !seen.insert(line) {
+                continue;
+            }
+            repeated = section_end(source.text(), span.start).unwrap_or(repeated);
+            let help = "keep one of the two; a second entry of a list is written with double brackets, `[[dir]]`";
+            found.push(
+                Diagnostic::new(Code::DuplicateKey, "key or section is written twice").at(source, span, "already written above").help(help),
+            );
+        } else if broken.insert(line) && seen.insert(line) {
+            let help = "strings, sizes, durations and paths stand in double quotes: `memory = \"64 MiB\"`";
+            found.push(Diagnostic::new(Code::Syntax, "text is not TOML").at(source, span, message).help(help));
         }
-        if !seen.insert(line) {
-            continue;
-        }
-        found.push(if twice {
-            Diagnostic::new(Code::DuplicateKey, "key or section is written twice")
-                .at(source, span, "already written above")
-                .help("keep one of the two; a second entry of a list is written with double brackets, `[[dir]]`")
-        } else {
-            let advice = "strings, sizes, durations and paths stand in double quotes: `memory = \"64 MiB\"`";
-            Diagnostic::new(Code::Syntax, "text is not TOML").at(source, span, error.message()).help(advice)
-        });
     }
     broken
+}
+
+/// If `offset` stands in a section's header: where the next section begins.
+fn section_end(text: &str, offset: usize) -> Option<usize> {
+    text.get(..offset)?.trim_end().ends_with('[').then(|| text.get(offset..).and_then(|t| t.find("\n[")).map_or(text.len(), |i| offset + i))
 }
 
 /// The walk that compares a table with its format.
@@ -104,14 +111,16 @@ struct Shape<'a> {
 
 impl Shape<'_> {
     fn table(&mut self, table: &DeTable<'_>, header: &Range<usize>, format: &'static Section) {
+        // A required key that was only misspelt is reported as that, and not as missing too.
+        let mut meant = BTreeSet::new();
         for (name, value) in table {
             match format.keys.iter().find(|k| k.name == name.get_ref().as_ref()) {
                 Some(key) => self.value(value, key),
-                None => self.unknown(name, value.get_ref(), format),
+                None => meant.extend(self.unknown(name, value.get_ref(), format)),
             }
         }
         for key in format.keys.iter().filter(|k| k.need == Need::Required) {
-            if !table.contains_key(key.name) {
+            if !table.contains_key(key.name) && !meant.contains(key.name) {
                 self.missing(key, header, format);
             }
         }
@@ -138,7 +147,7 @@ impl Shape<'_> {
                     self.wrong_type(value, "at least one entry", key);
                 }
             }
-            (kind, _) => self.wrong_type(value, expected(kind), key),
+            (kind, _) => self.wrong_type(value, takes(kind), key),
         }
     }
 
@@ -149,26 +158,28 @@ impl Shape<'_> {
             _ => format!("write it like `{name} = {}`", key.example),
         };
         self.found.push(
-            Diagnostic::new(Code::WrongType, format!("`{name}` takes {expected}"))
+            Diagnostic::new(Code::WrongType, format!("`{name}` takes {}", takes(&key.kind)))
                 .at(self.source, value.span(), format!("expected {expected}, found {}", describe(value.get_ref())))
                 .help(example),
         );
     }
 
-    fn unknown(&mut self, name: &Spanned<Cow<'_, str>>, value: &DeValue<'_>, format: &'static Section) {
+    /// Reports a key that is not known; gives back the one that was probably meant.
+    fn unknown(&mut self, name: &Spanned<Cow<'_, str>>, value: &DeValue<'_>, format: &'static Section) -> Option<&'static str> {
         let written = shorten(name.get_ref());
-        let what =
-            if value.is_table() || value.as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table())) { "section" } else { "key" };
-        let place = if format.title == "the file" { "at the top of the file".to_owned() } else { format!("in `{}`", format.title) };
+        let what = if is_section(value) { "section" } else { "key" };
+        let place = if format.title == schema::TOP { "at the top of the file".to_owned() } else { format!("in `{}`", format.title) };
         let diagnostic = Diagnostic::new(Code::UnknownKey, format!("unknown {what} `{written}` {place}"));
         let known = || format.keys.iter().map(|k| k.name);
-        self.found.push(match suggest::nearest(name.get_ref(), known()) {
+        let near = suggest::nearest(name.get_ref(), known());
+        self.found.push(match near {
             Some(near) => diagnostic.at(self.source, name.span(), format!("did you mean `{near}`?")),
             None => {
                 let list: Vec<String> = known().map(|k| format!("`{k}`")).collect();
                 diagnostic.at(self.source, name.span(), "not known here").help(format!("known here: {}", list.join(", ")))
             }
         });
+        near
     }
 
     fn missing(&mut self, key: &'static Key, header: &Range<usize>, format: &'static Section) {
@@ -177,14 +188,19 @@ impl Shape<'_> {
             Kind::One(section) | Kind::Many(section) => {
                 let lines: Vec<String> =
                     section.keys.iter().filter(|k| k.need == Need::Required).map(|k| format!("`{}`", k.name)).collect();
-                let with = if lines.is_empty() { String::new() } else { format!(" with {}", lines.join(", ")) };
+                // A section none of whose keys is required is a choice, and the first is the usual one.
+                let with = if lines.is_empty() {
+                    section.keys.first().map(|k| format!("`{}`", k.name)).unwrap_or_default()
+                } else {
+                    lines.join(", ")
+                };
                 let diagnostic = Diagnostic::new(Code::MissingSection, format!("section `{}` is missing", key.example));
                 let diagnostic = if header.is_empty() {
                     diagnostic.in_file(self.source.name())
                 } else {
                     diagnostic.at(self.source, header.clone(), format!("`{}` belongs to it", key.example))
                 };
-                diagnostic.help(format!("add `{}`{with}", key.example))
+                diagnostic.help(format!("add `{}` with {with}", key.example))
             }
             _ if header.is_empty() => {
                 let diagnostic = Diagnostic::new(Code::MissingKey, format!("`{name}` is missing at the top of the file"));
@@ -197,14 +213,18 @@ impl Shape<'_> {
     }
 }
 
-fn expected(kind: &Kind) -> &'static str {
+fn is_section(value: &DeValue<'_>) -> bool {
+    value.is_table() || value.as_array().is_some_and(|list| list.iter().any(|v| v.get_ref().is_table()))
+}
+
+fn takes(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text => "a string",
         Kind::Integer => "a whole number",
         Kind::Boolean => "`true` or `false`",
         Kind::Texts => "a list of strings",
         Kind::One(_) => "a table",
-        Kind::Many(_) => "a list of tables, written with double brackets",
+        Kind::Many(_) => "a list of tables",
         Kind::Words => "a table of strings",
     }
 }

@@ -41,6 +41,8 @@ pub struct ModuleImports {
     pub wasi_p1: Vec<String>,
     /// Interfaces of WASI 0.2, as they stand in the file: `wasi:filesystem/types@0.2.6`.
     pub wasi_p2: Vec<String>,
+    /// Interfaces of `wasi:sockets`. Workers have them, and every call of them is denied.
+    pub sockets: Vec<String>,
     /// Whether it asks for wasi-nn, by either ABI.
     pub nn: bool,
     /// Everything that this version does not offer: (module or interface, name; the name is empty for an interface).
@@ -97,7 +99,17 @@ pub fn read(bytes: &[u8]) -> Result<ModuleImports, ImportsError> {
 
 impl ModuleImports {
     fn new(kind: Kind) -> Self {
-        Self { kind, wasi_p1: vec![], wasi_p2: vec![], nn: false, other: vec![], command: false, memory: 0, table_elements: 0 }
+        Self {
+            kind,
+            wasi_p1: vec![],
+            wasi_p2: vec![],
+            sockets: vec![],
+            nn: false,
+            other: vec![],
+            command: false,
+            memory: 0,
+            table_elements: 0,
+        }
     }
 
     /// Whether it imports a call that opens files or directories.
@@ -203,18 +215,23 @@ impl Reading {
             (Kind::Core, "wasi_snapshot_preview1") if P1.contains(&name) => imports.wasi_p1.push(name.to_owned()),
             (Kind::Core, "wasi_ephemeral_nn") if NN_P1.contains(&name) => imports.nn = true,
             (Kind::Component, interface) if offered_nn(interface) => imports.nn = true,
-            (Kind::Component, interface) if offered_p2(interface) => imports.wasi_p2.push(interface.to_owned()),
+            (Kind::Component, interface) if version_fits(interface, |name| name.starts_with("wasi:sockets/")) => {
+                imports.sockets.push(interface.to_owned())
+            }
+            (Kind::Component, interface) if version_fits(interface, |name| P2.contains(&name)) => {
+                imports.wasi_p2.push(interface.to_owned())
+            }
             _ => imports.other.push((module.to_owned(), name.to_owned())),
         }
         Ok(())
     }
 }
 
-/// Whether a component's import is an interface of WASI 0.2 that workers offer. Any 0.2.x fits: its minor versions only add.
-fn offered_p2(import: &str) -> bool {
+/// Whether a component's import is an interface that `known` says yes to, in any version 0.2.x: WASI's minor versions only add.
+fn version_fits(import: &str, known: impl Fn(&str) -> bool) -> bool {
     let Some((interface, version)) = import.split_once('@') else { return false };
-    version.strip_prefix("0.2.").is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit()))
-        && P2.contains(&interface)
+    let patch = version.strip_prefix("0.2.").is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+    patch && known(interface)
 }
 
 /// Whether a component's import is an interface of the one wasi-nn that workers offer.

@@ -12,29 +12,29 @@ use crate::source::Source;
 use crate::source::is_direction;
 
 /// The path, if it keeps the form; otherwise every reason why not is reported.
-pub(crate) fn absolute<'d>(path: Option<Found<&'d str>>, source: &Source, found: &mut Diagnostics) -> Option<Found<&'d str>> {
+pub(crate) fn absolute<'d>(what: &str, path: Option<Found<&'d str>>, source: &Source, found: &mut Diagnostics) -> Option<Found<&'d str>> {
     let path = path?;
     let before = found.errors();
-    let at = |code, message: &str, label: &str| Diagnostic::new(code, message).at(source, path.span.clone(), label);
+    let at = |code, problem: &str, label: &str| Diagnostic::new(code, format!("{what} {problem}")).at(source, path.span.clone(), label);
     let text = path.value;
     if text.is_empty() {
-        found.push(at(Code::RelativePath, "path is empty", "nothing between the quotes").help("write the whole path from `/`"));
+        found.push(at(Code::RelativePath, "is empty", "nothing between the quotes").help("write the whole path from `/`"));
         return None;
     }
     no_control(&path, source, found);
     if !text.starts_with('/') {
         let help = format!("write the whole path from `/`, `/{}` perhaps", text.trim_start_matches("./"));
-        found.push(at(Code::RelativePath, "path is not absolute", "does not begin with `/`").help(help));
+        found.push(at(Code::RelativePath, "is not absolute", "does not begin with `/`").help(help));
     }
     if text.split('/').any(|part| part == "..") {
-        let help = "grant the other directory by itself, with its own `[[dir]]`; or write the path without `..`";
-        found.push(at(Code::LeavesRoot, "path leaves the directory it names first", "contains `..`").help(help));
+        let help =
+            if what == GRANT { "grant the other directory by itself, with its own `[[dir]]`" } else { "write the path without `..`" };
+        found.push(at(Code::LeavesRoot, "leaves its root", "contains `..`").help(help));
     }
     if let Some(why) = not_plain(text) {
         let plain: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         found.push(
-            at(Code::NotPlain, "path is not in its plain form", why)
-                .help(format!("write `/{}`", crate::document::shorten(&plain.join("/")))),
+            at(Code::NotPlain, "is not in its plain form", why).help(format!("write `/{}`", crate::document::shorten(&plain.join("/")))),
         );
     }
     (found.errors() == before).then_some(path)
@@ -68,6 +68,9 @@ pub(crate) fn within(inner: &str, outer: &str) -> bool {
     let rest = inner.strip_prefix(outer);
     rest.is_some_and(|r| r.is_empty() || r.starts_with('/') || outer == "/")
 }
+
+/// What the two paths of a directory grant are called.
+pub(crate) const GRANT: &str = "directory grant";
 
 /// `NAME_MAX` of every Linux file system, in bytes.
 const MAX_COMPONENT: usize = 255;

@@ -93,7 +93,7 @@ fn window<'a>(source: &'a Source, spots: &[(AnnotationKind, &'a Spot)]) -> Windo
     let to = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |i| end + i);
     let marks = spots.iter().map(|(kind, s)| (*kind, s.span.start - from..s.span.end - from, s.label.as_str())).collect();
     let shown = text.get(from..to).unwrap_or_default().chars().map(harmless).collect();
-    Window { name: source.name(), text: shown, first_line: source.line_column(from).0, marks }
+    Window { name: source.name(), text: shown, first_line: source.line(from), marks }
 }
 
 fn same(a: &Source, b: &Source) -> bool {

@@ -159,7 +159,11 @@ impl Resolver<'_> {
         match u32::try_from(written.value) {
             Ok(n) if n >= 1 && n <= listed => Some(n),
             _ => {
-                let label = format!("{listed} listed, so this is 1 to {listed}");
+                let label = if listed == 1 {
+                    "one signer is listed, so this can only be 1".to_owned()
+                } else {
+                    format!("must be 1 to {listed}, as many as are listed")
+                };
                 let help = "add the other signers with a `[[module.signer]]` each, or lower the threshold";
                 self.report(Code::Threshold, "threshold cannot be met, or means nothing", &written.span, label, help);
                 None
@@ -212,8 +216,8 @@ impl Resolver<'_> {
         self.at_most(tables, bounds::MAX_DIRS, "[[dir]]");
         let mut dirs = Vec::new();
         for table in tables.iter().take(bounds::MAX_DIRS) {
-            let guest = paths::absolute(table.text("guest"), self.source, self.found);
-            let host = paths::absolute(table.text("host"), self.source, self.found);
+            let guest = paths::absolute(paths::GRANT, table.text("guest"), self.source, self.found);
+            let host = paths::absolute(paths::GRANT, table.text("host"), self.source, self.found);
             let words = [("read", Some(Access::Read)), ("read-write", Some(Access::ReadWrite))];
             let access = table.text("access").and_then(|w| self.word(&w, &words));
             if let (Some(guest), Some(host), Some(access)) = (guest, host, access) {
@@ -353,7 +357,7 @@ impl Resolver<'_> {
 
     /// A path in plain form.
     pub(crate) fn path(&mut self, table: &Table<'_>, key: &str) -> Option<Found<PathBuf>> {
-        let path = paths::absolute(table.text(key), self.source, self.found)?;
+        let path = paths::absolute("path", table.text(key), self.source, self.found)?;
         Some(Found { value: PathBuf::from(path.value), span: path.span })
     }
 
@@ -405,6 +409,7 @@ impl Resolver<'_> {
             return Some(Found { value, span: text.span });
         }
         let label = match text.value.chars().find(|c| !c.is_ascii_hexdigit()) {
+            _ if text.value.starts_with("sha256:") => "has a prefix".to_owned(),
             Some(c) => format!("`{}` is no hexadecimal digit", c.escape_default()),
             None => format!("{} digits where 64 are expected", text.value.len()),
         };

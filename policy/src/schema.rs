@@ -60,9 +60,12 @@ const fn key(name: &'static str, kind: Kind, need: Need, example: &'static str) 
     Key { name, kind, need, example }
 }
 
+/// What the outermost table is called.
+pub(crate) const TOP: &str = "the file";
+
 /// A module's policy.
 pub(crate) const POLICY: Section = Section {
-    title: "the file",
+    title: TOP,
     keys: &[
         key("version", Integer, Required, "1"),
         key("module", One(&MODULE), Required, "[module]"),
@@ -131,7 +134,7 @@ const REQUIRE: Section = Section { title: "[require]", keys: &[key("landlock", I
 
 /// The host's own file.
 pub(crate) const HOST: Section = Section {
-    title: "the file",
+    title: TOP,
     keys: &[
         key("version", Integer, Required, "1"),
         key("paths", One(&PATHS), Optional, "[paths]"),

@@ -22,6 +22,8 @@ pub struct Source(Arc<Inner>);
 struct Inner {
     name: String,
     text: String,
+    /// Where each line begins, so that a thousand mistakes do not count lines a thousand times.
+    lines: Vec<usize>,
     digest: [u8; 32],
 }
 
@@ -32,7 +34,8 @@ impl Source {
         let digest = Sha256::digest(text).into();
         // A byte order mark is no part of the text, and offsets are counted from what follows it.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), digest }))
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), lines, digest }))
     }
 
     /// Decodes what lies on disk.
@@ -75,10 +78,14 @@ impl Source {
     /// Line and column, both from 1, columns in characters.
     #[must_use]
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let before = self.text().get(..self.floor(offset)).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+        let (offset, line) = (self.floor(offset), self.line(offset));
+        let start = self.0.lines.get(line - 1).copied().unwrap_or(0);
+        (line, self.text().get(start..offset).unwrap_or_default().chars().count() + 1)
+    }
+
+    /// Line from 1.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.0.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// The range moved onto character boundaries within the text.

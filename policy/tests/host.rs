@@ -1,0 +1,143 @@
+//! The host's own file, and policies held against it and against each other.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+
+use common::with;
+use edgeguard_policy::Code;
+use edgeguard_policy::Code::*;
+use edgeguard_policy::Diagnostics;
+use edgeguard_policy::HostConfig;
+use edgeguard_policy::Policy;
+use edgeguard_policy::Principal;
+use edgeguard_policy::check_set;
+use edgeguard_policy::parse;
+use edgeguard_policy::parse_host;
+
+fn policy(text: &str) -> Policy {
+    parse("voice-gate.toml", text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn codes(found: &Diagnostics) -> Vec<Code> {
+    found.iter().map(|d| d.code()).collect()
+}
+
+fn dir(host: &str, access: &str) -> String {
+    with(&format!("[[dir]]\nguest = \"/d\"\nhost = \"{host}\"\naccess = \"{access}\"\n"))
+}
+
+#[test]
+fn an_empty_host_file_means_the_defaults() {
+    assert_eq!(parse_host("edgeguard.toml", "version = 1\n").unwrap(), HostConfig::default());
+}
+
+#[test]
+fn every_key_of_the_host_file_is_heard() {
+    let text = r#"
+        version = 1
+        [paths]
+        policy = "/p"
+        state = "/s"
+        runtime = "/r"
+        libexec = "/l"
+        [control]
+        admins = ["user:ops", "gid:27"]
+        invokers = ["group:gateway", "uid:1000"]
+        [require]
+        landlock = 5
+        [workers]
+        standby = false
+    "#;
+    let host = parse_host("edgeguard.toml", text).unwrap();
+    assert_eq!(
+        [&host.policy_dir, &host.state_dir, &host.runtime_dir, &host.libexec_dir],
+        [Path::new("/p"), Path::new("/s"), Path::new("/r"), Path::new("/l")]
+    );
+    assert_eq!(host.control, Path::new("/r/control.sock"));
+    assert_eq!(host.admins, [Principal::User("ops".into()), Principal::Gid(27)]);
+    assert_eq!(host.invokers, [Principal::Group("gateway".into()), Principal::Uid(1000)]);
+    assert_eq!((host.floor.landlock, host.standby), (5, false));
+    let own = parse_host("edgeguard.toml", "version = 1\n[control]\nsocket = \"/x.sock\"\n").unwrap();
+    assert_eq!(own.control, Path::new("/x.sock"));
+}
+
+#[test]
+fn the_stricter_floor_counts() {
+    let host = parse_host("edgeguard.toml", "version = 1\n[require]\nlandlock = 4\n").unwrap();
+    let floor = |text: &str| policy(text).effective_floor(&host).landlock;
+    assert_eq!(floor(common::BASE), 4, "a silent policy has the host's");
+    assert_eq!(floor(&with("[require]\nlandlock = 6\n")), 6);
+    assert_eq!(floor(&with("[require]\nlandlock = 1\n")), 4, "never laxer");
+}
+
+#[test]
+fn a_policy_below_the_hosts_floor_is_an_error() {
+    let host = parse_host("edgeguard.toml", "version = 1\n[require]\nlandlock = 4\n").unwrap();
+    assert!(policy(common::BASE).check_host(&host).is_empty());
+    assert!(policy(&with("[require]\nlandlock = 4\n")).check_host(&host).is_empty());
+    let found = policy(&with("[require]\nlandlock = 3\n")).check_host(&host);
+    assert_eq!(codes(&found), [BelowFloor]);
+    insta::assert_snapshot!("below_floor", found.to_string());
+}
+
+#[test]
+fn no_module_is_given_the_supervisors_own_directories() {
+    let host = HostConfig::default();
+    for path in ["/etc", "/etc/edgeguard/policy.d", "/var/lib/edgeguard/audit", "/var/lib", "/run/edgeguard", "/usr"] {
+        assert_eq!(codes(&policy(&dir(path, "read")).check_host(&host)), [SystemDir], "{path}");
+    }
+    for path in ["/srv", "/var/lib/gateway", "/var/lib/edgeguard-data", "/var/lib/edgeguard/models"] {
+        assert!(policy(&dir(path, "read")).check_host(&host).is_empty(), "{path}");
+    }
+}
+
+#[test]
+fn two_policies_of_one_module_are_an_error_in_both_texts() {
+    let first = parse("a/voice-gate.toml", common::BASE).unwrap();
+    let second = parse("b/voice-gate.toml", &with("[env]\nMODE = \"test\"\n")).unwrap();
+    assert!(check_set([&first]).is_empty());
+    let found = check_set([&first, &second]);
+    assert_eq!(codes(&found), [SameModule]);
+    insta::assert_snapshot!("same_module", found.to_string());
+}
+
+#[test]
+fn a_file_not_called_after_its_module_is_a_warning() {
+    assert!(policy(common::BASE).check_file_name().is_empty());
+    let found = parse("etc/voice.toml", common::BASE).unwrap().check_file_name();
+    assert_eq!((codes(&found), found.errors()), (vec![FileName], 0));
+}
+
+#[test]
+fn the_digest_is_of_the_text_as_it_was_given() {
+    use sha2::Digest as _;
+    for text in [common::BASE.to_owned(), format!("\u{feff}{}", common::BASE), common::BASE.replace('\n', "\r\n")] {
+        assert_eq!(policy(&text).digest, <[u8; 32]>::from(sha2::Sha256::digest(&text)));
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_documented_default() {
+    let policy = policy(common::BASE);
+    assert_eq!((policy.threshold, policy.limits.open_files, policy.limits.table_elements, policy.floor.landlock), (1, 16, 10_000, 3));
+    assert!(policy.args.is_empty());
+}
+
+#[test]
+fn everything_written_is_in_the_policy() {
+    let text = with(
+        "[module]\nname = \"m_2\"\npath = \"/m.wasm\"\nmode = \"command\"\nargs = [\"-v\", \"\"]\nthreshold = 2\n[[module.signer]]\nkey = \"/1\"\n[[module.signer]]\nkey = \"/2\"\n[limits]\nmemory = \"4 GiB\"\ndeadline = \"1 h\"\ninstances = 16\noutput = \"0 B\"\nopen-files = 0\ntable-elements = 0\n",
+    );
+    let policy = policy(&text);
+    assert_eq!(
+        (policy.name.as_str(), policy.path.as_path(), policy.args.as_slice()),
+        ("m_2", Path::new("/m.wasm"), &["-v".to_owned(), String::new()][..])
+    );
+    assert_eq!((policy.signers.len(), policy.threshold), (2, 2));
+    let limits = policy.limits;
+    assert_eq!((limits.memory, limits.deadline.as_secs(), limits.instances, limits.output), (4 << 30, 3600, 16, 0));
+    assert_eq!((limits.open_files, limits.table_elements), (0, 0));
+    assert_eq!((policy.dirs.len(), policy.graphs.len(), policy.env["MODE"].as_str()), (1, 1, "prod"));
+}

@@ -1,0 +1,287 @@
+//! Wrong policies, each with what a person reads about it.
+//!
+//! `INSTA_UPDATE=always cargo test` writes the snapshots anew; read the difference before it is committed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::with;
+use common::without;
+use edgeguard_policy::Code;
+use edgeguard_policy::Code::*;
+use edgeguard_policy::Colour;
+use edgeguard_policy::Diagnostics;
+use edgeguard_policy::MAX_TEXT;
+
+/// A name for the snapshot, the text, and the codes that must be reported, in the order of the text.
+type Case = (&'static str, String, &'static [Code]);
+
+const LIMITS: &str = "[limits]\nmemory = \"64 MiB\"\ndeadline = \"500 ms\"\ninstances = 4\noutput = \"1 MiB\"\n";
+
+fn limits(from: &str, to: &str) -> String {
+    assert!(LIMITS.contains(from), "{from}");
+    with(&LIMITS.replace(from, to))
+}
+
+fn base(from: &str, to: &str) -> String {
+    assert!(common::BASE.contains(from), "{from}");
+    common::BASE.replace(from, to)
+}
+
+fn dir(guest: &str, host: &str, access: &str) -> String {
+    format!("[[dir]]\nguest = \"{guest}\"\nhost = \"{host}\"\naccess = \"{access}\"\n")
+}
+
+fn graph(name: &str, model: &str) -> String {
+    let sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    format!("[[graph]]\nname = \"{name}\"\nmodel = \"{model}\"\nsha256 = \"{sha256}\"\nencoding = \"onnx\"\ntarget = \"cpu\"\n")
+}
+
+fn repeated(most: usize, entry: impl Fn(usize) -> String) -> String {
+    (0..=most).map(entry).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut all = shape();
+    all.extend(names_and_paths());
+    all.extend(grants());
+    all.extend(signers());
+    all.extend(numbers());
+    all
+}
+
+fn shape() -> Vec<Case> {
+    vec![
+        ("empty_file", String::new(), &[MissingKey, MissingSection, MissingSection]),
+        ("unquoted_size", limits("\"64 MiB\"", "64 MiB"), &[Syntax]),
+        ("unclosed_string", base("\"/audio\"", "\"/audio"), &[Syntax]),
+        (
+            "two_lines_broken_at_once",
+            base("name = \"vad\"", "name = vad").replace("mode = \"command\"", "mode = command"),
+            &[Syntax, Syntax],
+        ),
+        ("key_twice", limits("instances = 4", "instances = 4\ninstances = 5"), &[DuplicateKey]),
+        ("section_twice", format!("{}\n[limits]\nmemory = \"1 MiB\"\n", common::BASE), &[DuplicateKey]),
+        ("misspelt_key", limits("memory", "memroy"), &[UnknownKey]),
+        ("misspelt_section", base("[limits]", "[limit]"), &[UnknownKey]),
+        (
+            "several_unknown_keys",
+            limits("instances = 4", "instances = 4\nnetwork = true\nopen_files = 3\n\"\\u001b[2K\" = 1"),
+            &[UnknownKey, UnknownKey, UnknownKey],
+        ),
+        ("single_brackets_for_a_list", base("[[dir]]", "[dir]"), &[WrongType]),
+        ("double_brackets_for_one_table", base("[limits]", "[[limits]]"), &[WrongType]),
+        (
+            "wrong_types_everywhere",
+            limits("\"64 MiB\"", "67108864").replace("instances = 4", "instances = \"4\"").replace("MODE = \"prod\"", "MODE = 1"),
+            &[WrongType, WrongType, WrongType],
+        ),
+        ("fraction_and_date", limits("instances = 4", "instances = 4.5").replace("\"500 ms\"", "2026-01-01"), &[WrongType, WrongType]),
+        ("args_of_mixed_types", base("mode = \"command\"", "mode = \"command\"\nargs = [\"-v\", 3, [\"x\"]]"), &[WrongType, WrongType]),
+        ("missing_keys", limits("memory = \"64 MiB\"\n", "").replace("output = \"1 MiB\"\n", ""), &[MissingKey, MissingKey]),
+        ("missing_limits", without("[limits]"), &[MissingSection]),
+        ("missing_signer", without("[[module.signer]]"), &[MissingSection]),
+        (
+            "empty_list_of_signers",
+            with("[module]\nname = \"a\"\npath = \"/a.wasm\"\nmode = \"command\"\nsigner = []\n")
+                .replace("[[module.signer]]\nkey = \"/etc/edgeguard/keys/acme.pub\"\n", ""),
+            &[WrongType],
+        ),
+        ("version_of_tomorrow", base("version = 1", "version = 2"), &[Version]),
+        ("too_large", format!("{}# {}", common::BASE, "x".repeat(MAX_TEXT)), &[TooLarge]),
+    ]
+}
+
+fn names_and_paths() -> Vec<Case> {
+    vec![
+        ("module_name_with_a_space", base("voice-gate\"", "Voice Gate\""), &[BadName]),
+        ("graph_name_with_a_dash_first", base("\"vad\"", "\"-vad\""), &[BadName]),
+        ("empty_names", base("\"vad\"", "\"\"").replace("\"voice-gate\"", "\"\""), &[BadName, BadName]),
+        ("long_module_name", base("\"voice-gate\"", &format!("\"{}\"", "a".repeat(64))), &[BadName]),
+        ("relative_paths", with(&dir("audio", "./gateway/audio", "read")), &[RelativePath, RelativePath, NotPlain]),
+        ("empty_path", with(&dir("/audio", "", "read")), &[RelativePath]),
+        ("dots_upwards", with(&dir("/models", "/var/lib/gateway/models/../secrets", "read")), &[LeavesRoot]),
+        ("paths_not_plain", with(&dir("/audio/", "/var/lib//gateway/./audio", "read")), &[NotPlain, NotPlain]),
+        ("path_too_long", with(&dir("/audio", &format!("/{}", "a".repeat(5000)), "read")), &[NotPlain]),
+        (
+            "control_characters",
+            with("[env]\nMODE = \"prod\\u001b[2K\"\n\"A\\u0000B\" = \"1\"\n").replace("\"/audio\"", "\"/audio\\u202e\""),
+            &[Control, Control, Control],
+        ),
+        ("environment_names", with("[env]\n\"\" = \"1\"\n\"A=B\" = \"2\"\n"), &[EnvName, EnvName]),
+    ]
+}
+
+fn grants() -> Vec<Case> {
+    let many_env: String = std::iter::once("[env]\n".to_owned()).chain((0..=64).map(|i| format!("V{i:02} = \"\"\n"))).collect();
+    vec![
+        ("unknown_access", with(&dir("/audio", "/var/lib/gateway/audio", "readwrite")), &[UnknownWord]),
+        (
+            "unknown_words",
+            base("\"onnx\"", "\"onxx\"").replace("\"cpu\"", "\"fpga\"").replace("\"command\"", "\"daemon\""),
+            &[UnknownWord, UnknownWord, UnknownWord],
+        ),
+        (
+            "words_not_served",
+            base("\"onnx\"", "\"ggml\"").replace("\"cpu\"", "\"gpu\"").replace("\"command\"", "\"http\""),
+            &[NotServed, NotServed, NotServed],
+        ),
+        ("same_directory_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/b", "/srv/x", "read-write"))), &[Overlap]),
+        ("same_guest_path_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/a", "/srv/y", "read"))), &[Overlap]),
+        ("directory_in_a_granted_one", with(&(dir("/a", "/srv/x/deep", "read-write") + &dir("/b", "/srv/x", "read"))), &[Overlap]),
+        ("guest_path_in_another", with(&(dir("/", "/srv/x", "read") + &dir("/b", "/srv/y", "read"))), &[Overlap]),
+        ("kernel_directories", with(&(dir("/a", "/", "read") + &dir("/b", "/proc/self", "read"))), &[SystemDir, Overlap, SystemDir]),
+        ("module_could_replace_itself", with(&dir("/work", "/var/lib/edgeguard", "read-write")), &[SelfGrant, SelfGrant]),
+        ("graph_twice", with(&(graph("vad", "/srv/1.onnx") + &graph("vad", "/srv/2.onnx"))), &[DuplicateGraph]),
+        ("short_digest", base("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "9f86d081"), &[Sha256]),
+        ("digest_with_a_prefix", base("\"9f86d0", "\"sha256:9f86d0"), &[Sha256]),
+        ("too_many_directories", with(&repeated(32, |i| dir(&format!("/d{i}"), &format!("/srv/d{i}"), "read"))), &[TooMany]),
+        ("too_many_graphs", with(&repeated(8, |i| graph(&format!("g{i}"), &format!("/srv/{i}.onnx")))), &[TooMany]),
+        ("too_many_variables", with(&many_env), &[TooMany]),
+        ("too_many_arguments", base("mode = \"command\"", &format!("mode = \"command\"\nargs = [{}]", "\"x\",".repeat(65))), &[TooMany]),
+        (
+            "too_many_channels",
+            limits("instances = 4", "instances = 16")
+                + &(1..5).map(|i| graph(&format!("g{i}"), &format!("/srv/{i}.onnx"))).collect::<String>(),
+            &[Channels],
+        ),
+    ]
+}
+
+fn signers() -> Vec<Case> {
+    let one = "[[module.signer]]\nkey = \"/etc/edgeguard/keys/acme.pub\"\n";
+    vec![
+        ("keyless_signer", with("[[module.signer]]\nissuer = \"https://example.org\"\nidentity = \"a@example.org\"\n"), &[Keyless]),
+        ("signer_of_both_kinds", with("[[module.signer]]\nkey = \"/a.pub\"\nissuer = \"https://example.org\"\n"), &[SignerForm]),
+        ("signer_of_no_kind", with("[[module.signer]]\n"), &[SignerForm]),
+        ("signer_twice", with(&(one.to_owned() + one)), &[DuplicateSigner]),
+        ("too_many_signers", with(&repeated(16, |i| format!("[[module.signer]]\nkey = \"/k{i}.pub\"\n"))), &[TooMany]),
+        ("threshold_above_signers", base("mode = \"command\"", "mode = \"command\"\nthreshold = 2"), &[Threshold]),
+        ("threshold_of_nobody", base("mode = \"command\"", "mode = \"command\"\nthreshold = 0"), &[Threshold]),
+    ]
+}
+
+fn numbers() -> Vec<Case> {
+    vec![
+        ("ambiguous_megabytes", limits("64 MiB", "64 MB"), &[Size]),
+        ("sizes_without_sense", limits("64 MiB", "-64 MiB").replace("1 MiB", "lots"), &[Size, Size]),
+        ("size_above_every_integer", limits("64 MiB", "99999999999999999999 GiB"), &[Size]),
+        ("durations_without_sense", limits("500 ms", "5 m"), &[Duration]),
+        (
+            "out_of_bounds_everywhere",
+            limits("64 MiB", "5 GiB")
+                .replace("500 ms", "2 h")
+                .replace("instances = 4", "instances = 0\nopen-files = -1")
+                .replace("1 MiB", "2 GiB"),
+            &[OutOfBounds, OutOfBounds, OutOfBounds, OutOfBounds, OutOfBounds],
+        ),
+        ("number_above_every_integer", limits("instances = 4", "instances = 999999999999999999999999999999999999999999"), &[OutOfBounds]),
+        ("floor_of_no_kernel", with("[require]\nlandlock = 99\n"), &[OutOfBounds]),
+        (
+            "argument_too_long",
+            base("mode = \"command\"", &format!("mode = \"command\"\nargs = [\"{}\"]", "y".repeat(4097))),
+            &[OutOfBounds],
+        ),
+    ]
+}
+
+fn host_cases() -> Vec<Case> {
+    let many: String = (0..=64).map(|i| format!("\"uid:{i}\",")).collect();
+    vec![
+        ("host_principals", "version = 1\n[control]\nadmins = [\"root\", \"uid:-1\", \"role:x\", \"user:\"]\n".to_owned(), &[Principal; 4]),
+        ("host_too_many_principals", format!("version = 1\n[control]\ninvokers = [{many}]\n"), &[TooMany]),
+        (
+            "host_unknown_and_wrong",
+            "[paths]\nstate = \"state\"\ncache = \"/c\"\n[workers]\nstandby = \"yes\"\n[journal]\n".to_owned(),
+            &[MissingKey, RelativePath, UnknownKey, WrongType, UnknownKey],
+        ),
+    ]
+}
+
+fn codes(found: &Diagnostics) -> Vec<Code> {
+    found.iter().map(|d| d.code()).collect()
+}
+
+fn check(name: &str, text: &str, found: &Diagnostics, expected: &[Code]) {
+    let rendered = found.render(Colour::Never);
+    assert_eq!(codes(found), expected, "{name}:\n{text}\n{rendered}");
+    assert!(rendered.chars().all(|c| c == '\n' || !c.is_control()), "{name}: a control character reached the terminal");
+    insta::assert_snapshot!(name, rendered);
+}
+
+#[test]
+fn every_wrong_policy_is_refused_with_all_its_mistakes() {
+    assert!(edgeguard_policy::parse("base.toml", common::BASE).unwrap().warnings.is_empty());
+    assert!(cases().len() >= 35);
+    for (name, text, expected) in cases() {
+        let found = edgeguard_policy::parse("voice-gate.toml", &text).unwrap_err();
+        check(name, &text, &found, expected);
+    }
+}
+
+#[test]
+fn every_wrong_host_file_is_refused_with_all_its_mistakes() {
+    for (name, text, expected) in host_cases() {
+        let found = edgeguard_policy::parse_host("edgeguard.toml", &text).unwrap_err();
+        check(name, &text, &found, expected);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let found = edgeguard_policy::parse_bytes("latin1.toml", b"version = 1\n# caf\xe9\n").unwrap_err();
+    check("not_utf8", "", &found, &[NotUtf8]);
+}
+
+/// Every code of the table is reached by a test: those of the host by the command line's, the rest by this crate's.
+#[test]
+fn every_code_of_policy_text_is_reached() {
+    let reached: Vec<Code> = cases().into_iter().chain(host_cases()).flat_map(|(_, _, codes)| codes.to_vec()).collect();
+    // Reached by `tests/module.rs` and `tests/host.rs`, which list them.
+    let elsewhere = ["EG003", "EG033", "EG034", "EG035"];
+    for row in edgeguard_policy::codes::TABLE.iter().filter(|row| row.id < "EG040" && !elsewhere.contains(&row.id)) {
+        assert!(reached.contains(&row.code), "{} is reached by no case", row.id);
+    }
+}
+
+#[test]
+fn a_mistake_in_one_part_hides_none_in_another() {
+    let broken = [
+        ("unquoted", "64 MiB\"", "64 MB\""),
+        ("relative", "/var/lib/gateway/audio", "audio"),
+        ("digest", "9f86d0", "zz86d0"),
+        ("mode", "command", "comand"),
+    ];
+    let text = broken.iter().fold(common::BASE.to_owned(), |t, (_, from, to)| t.replace(from, to));
+    let found = edgeguard_policy::parse("all.toml", &text).unwrap_err();
+    assert_eq!(codes(&found), [UnknownWord, RelativePath, Sha256, Size]);
+}
+
+#[test]
+fn mistakes_without_number_are_counted_and_not_kept() {
+    let many: String = (0..5000).map(|i| format!("unknown{i} = 1\n")).collect();
+    let found = edgeguard_policy::parse("many.toml", &(many + common::BASE)).unwrap_err();
+    assert_eq!(found.iter().count(), edgeguard_policy::MAX_DIAGNOSTICS);
+    assert_eq!(found.errors(), 5000);
+    assert!(found.render(Colour::Never).ends_with("more like these, not shown\n"));
+}
+
+#[test]
+fn json_says_the_same_as_the_text() {
+    let found = edgeguard_policy::parse("voice-gate.toml", &with(&dir("/m", "/srv/../etc", "read"))).unwrap_err();
+    insta::assert_snapshot!("json", format!("{:#}", found.to_json()));
+}
+
+#[test]
+fn colour_adds_nothing_but_escape_sequences() {
+    let found = edgeguard_policy::parse("voice-gate.toml", &limits("64 MiB", "64 MB")).unwrap_err();
+    let coloured = found.render(Colour::Always);
+    assert!(coloured.contains("\u{1b}["));
+    let mut plain = String::new();
+    let mut rest = coloured.as_str();
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    assert_eq!(plain + rest, found.render(Colour::Never));
+}
