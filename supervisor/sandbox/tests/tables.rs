@@ -230,9 +230,12 @@ fn every_row_is_needed(name: &'static str, stage: Stage) -> Result<(), Failed> {
 /// Numbers up to here exist on some kernel of today or of the near future.
 const LAST_CALL: i64 = 520;
 
-/// `uretprobe` and `uprobe`, which the kernel keeps from filters (Linux 6.14) and answers itself, with SIGILL, unless they come
+/// On x86_64, `uretprobe` and `uprobe`, which the kernel keeps from filters (Linux 6.14) and answers itself, with SIGILL, unless they come
 /// from a probe that a debugger with privileges has set.
-const UNFILTERED: [i64; 2] = [335, 336];
+#[cfg(target_arch = "x86_64")]
+const UNFILTERED: &[i64] = &[335, 336];
+#[cfg(not(target_arch = "x86_64"))]
+const UNFILTERED: &[i64] = &[];
 
 /// `__X32_SYSCALL_BIT`: the same numbers by another ABI of the same architecture.
 const X32: i64 = 0x4000_0000;

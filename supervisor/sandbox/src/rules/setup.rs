@@ -35,6 +35,7 @@ const ANY: &[Rule] = &[
     call!(SYS_fstatfs, "libraries check that /proc is /proc"),
     call!(SYS_getdents64, "threads are counted"),
     call!(SYS_lseek, "files"),
+    #[cfg(target_arch = "x86_64")]
     call!(SYS_access, "libraries look whether a file is there"),
     call!(SYS_faccessat2, "libraries look whether a file is there"),
     call!(SYS_ioctl, [arg(1).is(TCGETS as i32)], "is the log a terminal"),
@@ -85,6 +86,7 @@ const ANY: &[Rule] = &[
 const WORKER: &[Rule] = &[
     call!(SYS_mmap, "native code is mapped from sealed memory"),
     call!(SYS_mprotect, "native code where memory-deny-write-execute is missing"),
+    #[cfg(target_arch = "x86_64")]
     call!(SYS_readlink, "where a granted directory lies"),
     call!(SYS_mkdirat, [arg(0).is_not(AT_FDCWD)], "mount points in the own root"),
     call!(SYS_utimensat, "the final filter decides whether by path"),
