@@ -66,7 +66,7 @@ pub fn run(expected_parent: u32) -> Result<(), GraphError> {
         (ToGraph::Run, _) => {}
         (other, _) => return Err(GraphError::OutOfPhase { expected: "run", found: name(&other) }),
     }
-    serve_model(&mut confined, &control, &assignment, &model)
+    serve_model(&mut confined, &control, &assignment, model)
 }
 
 fn receive_load(control: &Channel) -> Result<(Load, OwnedFd), GraphError> {
@@ -108,7 +108,7 @@ fn start(assignment: &Load) -> Result<Arc<Host>, GraphError> {
 }
 
 /// Loads the model, tells the daemon, and then takes up channels as they come.
-fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &Load, model: &OwnedFd) -> Result<(), GraphError> {
+fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &Load, model: OwnedFd) -> Result<(), GraphError> {
     let host = host.get();
     let begun = Instant::now();
     let graph = match load(&*host.engine, model.as_fd(), &assignment.sha256) {
@@ -120,6 +120,7 @@ fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &L
             return Err(GraphError::Model(error));
         }
     };
+    drop(model);
     let load_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
     let loaded = Loaded { model: graph.info().clone(), engine: host.engine.version(), load_ns };
     if host.graph.set(graph).is_err() {

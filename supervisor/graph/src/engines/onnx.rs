@@ -17,7 +17,6 @@ use rten_onnx::protobuf::OwnedValues;
 use rten_onnx::protobuf::ProtobufError;
 use rten_onnx::protobuf::ReadValue;
 use rten_onnx::protobuf::ValueReader;
-use rten_onnx::protobuf::varint::read_varint;
 
 use crate::engine::LoadError;
 
@@ -126,7 +125,8 @@ const MAX_DEPTH: usize = 64;
 /// Walks all messages and holds every length against the message around it.
 ///
 /// The parser (rten-onnx 0.27) believes a length wherever it stands: it reserves that many bytes, skips backwards when the length has its
-/// highest bit set, and so reads the same bytes for ever; and it follows messages within messages until the stack is used up.
+/// highest bit set, and so reads the same bytes for ever; it turns on the spot at a number that does not end within ten bytes; and it
+/// follows messages within messages until the stack is used up.
 /// After this walk none of that can happen, because both divide the file into the same fields.
 fn complete(bytes: &[u8], message: Message, depth: usize) -> Result<(), LoadError> {
     if depth > MAX_DEPTH {
@@ -136,15 +136,14 @@ fn complete(bytes: &[u8], message: Message, depth: usize) -> Result<(), LoadErro
     while !rest.is_empty() {
         let at = bytes.len() - rest.len();
         let broken = || LoadError::Malformed(format!("broken field at byte {at} of a {message:?}"));
-        let varint = |rest: &mut &[u8]| read_varint(rest).map_err(|_| broken());
-        let tag = varint(&mut rest)?;
+        let tag = varint(&mut rest).ok_or_else(broken)?;
         let len = match tag & 7 {
             0 => {
-                varint(&mut rest)?;
+                varint(&mut rest).ok_or_else(broken)?;
                 continue;
             }
             1 => 8,
-            2 => varint(&mut rest)?,
+            2 => varint(&mut rest).ok_or_else(broken)?,
             5 => 4,
             _ => return Err(broken()),
         };
@@ -161,8 +160,13 @@ fn complete(bytes: &[u8], message: Message, depth: usize) -> Result<(), LoadErro
                 complete(field, inner, depth + 1)?;
                 true
             }
-            // The highest bit says that the number goes on.
-            Some(Content::Varints) => field.last().is_none_or(|byte| byte & 0x80 == 0),
+            Some(Content::Varints) => {
+                let mut numbers = field;
+                while !numbers.is_empty() {
+                    varint(&mut numbers).ok_or_else(broken)?;
+                }
+                true
+            }
             Some(Content::Fixed(size)) => field.len().is_multiple_of(size),
             None => true,
         };
@@ -171,6 +175,24 @@ fn complete(bytes: &[u8], message: Message, depth: usize) -> Result<(), LoadErro
         }
     }
     Ok(())
+}
+
+/// Takes a number off the front: seven bits a byte, the eighth says that it goes on, ten bytes at most and no bit beyond the 64th.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        value |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -230,6 +252,25 @@ mod tests {
     #[test]
     fn a_half_varint_is_refused() {
         assert!(matches!(declared_types(&[0x08, 0x80]), Err(LoadError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_number_that_does_not_end_is_refused_wherever_it_stands() {
+        assert!(matches!(declared_types(&[0xff; 64]), Err(LoadError::Malformed(_))));
+        let mut packed = vec![0x3a, 24, 0x2a, 22, 0x0a, 20];
+        packed.extend([0xff; 19]);
+        packed.push(0);
+        assert!(matches!(declared_types(&packed), Err(LoadError::Malformed(_))));
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_read() {
+        for (bytes, value) in [(&[0][..], 0), (&[0x96, 0x01], 150), (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], u64::MAX)] {
+            let mut rest = bytes;
+            assert_eq!(varint(&mut rest), Some(value));
+            assert!(rest.is_empty());
+        }
+        assert_eq!(varint(&mut &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02][..]), None);
     }
 
     proptest::proptest! {

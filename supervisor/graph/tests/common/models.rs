@@ -1,11 +1,13 @@
 //! Small ONNX models, written field by field.
 
+use rten_onnx::onnx::DataLocation;
 use rten_onnx::onnx::DataType;
 use rten_onnx::onnx::Dimension;
 use rten_onnx::onnx::GraphProto;
 use rten_onnx::onnx::ModelProto;
 use rten_onnx::onnx::NodeProto;
 use rten_onnx::onnx::OperatorSetIdProto;
+use rten_onnx::onnx::StringStringEntryProto;
 use rten_onnx::onnx::TensorProto;
 use rten_onnx::onnx::TensorShapeProto;
 use rten_onnx::onnx::TypeProto;
@@ -105,6 +107,36 @@ pub fn wide(count: usize) -> Vec<u8> {
         node: names.iter().map(|(input, output)| node("Add", &[input, input], &[output])).collect(),
         input: names.iter().map(|(input, _)| value(input, DataType::FLOAT, &dims)).collect(),
         output: names.iter().map(|(_, output)| value(output, DataType::FLOAT, &dims)).collect(),
+        ..GraphProto::default()
+    })
+}
+
+/// An operator that nobody has.
+pub fn unknown_operator() -> Vec<u8> {
+    model(GraphProto {
+        node: vec![node("Conjure", &["x"], &["y"])],
+        input: vec![value("x", DataType::FLOAT, &[Some(1)])],
+        output: vec![value("y", DataType::FLOAT, &[Some(1)])],
+        ..GraphProto::default()
+    })
+}
+
+/// A constant that is said to lie in another file.
+pub fn external_weights(path: &str) -> Vec<u8> {
+    let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+    let weights = TensorProto {
+        name: Some("w".into()),
+        dims: vec![1],
+        data_type: Some(DataType::FLOAT),
+        external_data: vec![entry("location", path), entry("offset", "0"), entry("length", "4")],
+        data_location: Some(DataLocation::EXTERNAL),
+        ..TensorProto::default()
+    };
+    model(GraphProto {
+        node: vec![node("Add", &["x", "w"], &["y"])],
+        initializer: vec![weights],
+        input: vec![value("x", DataType::FLOAT, &[Some(1)])],
+        output: vec![value("y", DataType::FLOAT, &[Some(1)])],
         ..GraphProto::default()
     })
 }
