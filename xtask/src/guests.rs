@@ -104,7 +104,14 @@ impl Toolchain {
         cargo.current_dir(&sdk).args(["build", "--quiet", "--locked", "--release", "--target", TARGET, "--package", name]).args(more);
         cargo.arg("--target-dir").arg(&target).env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"));
         shell::show(&mut cargo)?;
-        place::get(&target.join(TARGET).join("release").join(name).with_extension("wasm"))
+        let module = place::get(&target.join(TARGET).join("release").join(name).with_extension("wasm"))?;
+        match names_a_path_of(&module, &private_paths()) {
+            Some(path) => Err(Failure::new(format!(
+                "{name} names `{}`, a path of this machine: it would not build the same elsewhere",
+                path.display()
+            ))),
+            None => Ok(module),
+        }
     }
 
     fn folder(self) -> &'static str {
@@ -150,6 +157,20 @@ impl Toolchain {
     }
 }
 
+/// Folders whose names say who built a module, and where.
+fn private_paths() -> Vec<PathBuf> {
+    // A home of `/`, as some containers have it, would be found in every path.
+    env::home_dir().into_iter().chain([place::root()]).filter(|path| path.components().count() > 1).collect()
+}
+
+fn names_a_path_of<'a>(module: &[u8], paths: &'a [PathBuf]) -> Option<&'a Path> {
+    let names = |path: &&'a PathBuf| {
+        let folder = [path.as_os_str().as_encoded_bytes(), b"/"].concat();
+        module.windows(folder.len()).any(|bytes| bytes == folder)
+    };
+    paths.iter().find(names).map(PathBuf::as_path)
+}
+
 fn debian_has_all() -> bool {
     DEBIAN_PACKAGES.iter().all(|package| {
         let status = shell::output(Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]));
@@ -186,3 +207,23 @@ const RECIPES: &str = "\
 install one of these, then run this again:
   rustup target add wasm32-wasip1
   sudo apt-get install rustc-web cargo-web rust-web-src lld wasi-libc      (Debian, Ubuntu)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_names_its_builder_is_noticed() {
+        let paths = [PathBuf::from("/home/someone"), PathBuf::from("/srv/tree")];
+        assert_eq!(names_a_path_of(b"...at /srv/tree/src/main.rs:1", &paths), Some(Path::new("/srv/tree")));
+        assert_eq!(names_a_path_of(b"...at /edgeguard/src/main.rs:1, not /home/someoneelse", &paths), None);
+    }
+
+    #[test]
+    fn every_guest_in_text_form_assembles() {
+        for name in TEXT_GUESTS {
+            let source = place::root().join("tests/guests").join(name).with_extension("wat");
+            assert!(wat::parse_file(&source).is_ok(), "{}", source.display());
+        }
+    }
+}

@@ -21,6 +21,9 @@ pub struct Arguments {
     offline: bool,
 }
 
+/// Puts recordings into a folder, or says why it cannot.
+type Source = fn(&Path) -> Result<()>;
+
 /// Recordings, and where they are from.
 #[derive(Debug)]
 pub struct Recordings {
@@ -57,7 +60,7 @@ fn told(recordings: Recordings) -> Result<Recordings> {
 
 /// Tries the sources, best first.
 fn gather(into: &Path) -> Result<String> {
-    let sources: [(&str, fn(&Path) -> Result<()>); 3] = [
+    let sources: [(&str, Source); 3] = [
         ("a person, from the installed package `alsa-utils`", installed),
         ("a person, from Debian's package `alsa-utils`", downloaded),
         ("the speech synthesiser `espeak-ng`", spoken),

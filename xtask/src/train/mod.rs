@@ -95,3 +95,49 @@ const TRAINING: u64 = 600;
 /// Signals to measure on.
 const HELD_OUT: u64 = 100;
 const EPOCHS: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_signals_are_enough_to_tell_speech_from_noise() {
+        let (training, held_out) = (examples(0..60), examples(60..80));
+        let mut random = Random::new(SEED);
+        let mut network = Network::new(&training, &mut random);
+        network.train(&training, 10, &mut random, |_, _| ());
+        let (hits, misses) = counts(&network, held_out.iter().filter(|example| example.speech));
+        let (alarms, rejections) = counts(&network, held_out.iter().filter(|example| !example.speech));
+        assert!(hits > 4 * misses, "{hits} found, {misses} missed");
+        assert!(rejections > 4 * alarms, "{rejections} rejected, {alarms} false alarms");
+    }
+
+    #[test]
+    fn the_plain_network_says_the_same() {
+        let examples = examples(0..4);
+        let mut random = Random::new(SEED);
+        let mut network = Network::new(&examples, &mut random);
+        network.train(&examples, 1, &mut random, |_, _| ());
+        let plain = network.plain();
+        for example in &examples {
+            let unit = |(row, bias): (&[f32], &f32)| (bias + row.iter().zip(&example.features).map(|(a, b)| a * b).sum::<f32>()).max(0.0);
+            let units = plain.hidden.chunks_exact(front::FEATURES).zip(&plain.hidden_bias).map(unit);
+            let logit = plain.out_bias + units.zip(&plain.out).map(|(unit, weight)| unit * weight).sum::<f32>();
+            let (plain, scaled) = (1.0 / (1.0 + (-logit).exp()), network.probability(&example.features));
+            assert!((plain - scaled).abs() < 1e-3, "{plain} and {scaled}");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_signal() {
+        assert_eq!(synth::utterances(7, 8_000).samples, synth::utterances(7, 8_000).samples);
+        assert_ne!(synth::utterances(7, 8_000).samples, synth::utterances(8, 8_000).samples);
+    }
+
+    #[test]
+    fn the_model_in_the_tree_has_this_sources_shape() {
+        let file = place::get(&place::root().join(MODEL)).unwrap_or_default();
+        let network = Network::new(&[], &mut Random::new(SEED)).plain();
+        assert_eq!(file.len(), onnx::model(&network).len(), "run `cargo xtask train-vad`");
+    }
+}
