@@ -4,6 +4,7 @@
 //! Invariant: a dictionary belongs to one segment, so that a segment can be deleted without making another one unreadable.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -129,8 +130,8 @@ impl Interner {
 /// The strings and sources of one segment, as read.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Dictionary {
-    texts: Vec<Box<[u8]>>,
-    sources: Vec<Source>,
+    texts: Vec<Arc<[u8]>>,
+    sources: Vec<Arc<Source>>,
     bytes: usize,
 }
 
@@ -151,7 +152,7 @@ impl Dictionary {
             }
             match *kind {
                 KIND_TEXT => self.texts.push(bytes.into()),
-                KIND_SOURCE => self.sources.push(serde_json::from_slice(bytes).map_err(|_| BadPayload::Reference)?),
+                KIND_SOURCE => self.sources.push(Arc::new(serde_json::from_slice(bytes).map_err(|_| BadPayload::Reference)?)),
                 _ => return Err(BadPayload::Reference),
             }
         }
@@ -162,10 +163,10 @@ impl Dictionary {
     ///
     /// # Errors
     /// [`BadPayload::Reference`]
-    pub fn text(&self, id: u32) -> Result<Option<&[u8]>, BadPayload> {
+    pub fn text(&self, id: u32) -> Result<Option<Arc<[u8]>>, BadPayload> {
         match id {
             0 => Ok(None),
-            id => self.texts.get(id as usize - 1).map(|text| Some(&**text)).ok_or(BadPayload::Reference),
+            id => self.texts.get(id as usize - 1).map(|text| Some(Arc::clone(text))).ok_or(BadPayload::Reference),
         }
     }
 
@@ -173,8 +174,8 @@ impl Dictionary {
     ///
     /// # Errors
     /// [`BadPayload::Reference`]
-    pub fn source(&self, id: u32) -> Result<&Source, BadPayload> {
-        self.sources.get(id as usize).ok_or(BadPayload::Reference)
+    pub fn source(&self, id: u32) -> Result<Arc<Source>, BadPayload> {
+        self.sources.get(id as usize).cloned().ok_or(BadPayload::Reference)
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) fn make_and_lock(dir: &Path) -> Result<File, JournalError> {
 struct Tail {
     tier: Tier,
     segments: Vec<(PathBuf, Vec<u8>, Scan)>,
+    /// All frames of the tier from this one on are in `segments`.
+    from: u64,
     /// Above every frame number that the names of segments stand for.
     next_by_name: u64,
 }
@@ -84,7 +86,8 @@ impl Tail {
         let list = segment::list(dir, tier).map_err(JournalError::io("list segments", dir))?;
         let next_by_name = list.last().map_or(0, |(first, _)| first + 1);
         let mut segments = Vec::new();
-        for (_, path) in list.into_iter().rev() {
+        let mut from = 0;
+        for (at, (first, path)) in list.into_iter().enumerate().rev() {
             let bytes = segment::read(&path).map_err(JournalError::io("read a segment", dir))?;
             let scan = segment::scan(&bytes);
             if let Stop::Torn(bad @ (BadFrame::Version(_) | BadFrame::Type(_)))
@@ -95,10 +98,11 @@ impl Tail {
             let found = !scan.frames.is_empty() || !scan.after.is_empty();
             segments.push((path, bytes, scan));
             if found {
+                from = if at == 0 { 0 } else { first };
                 break;
             }
         }
-        Ok(Self { tier, segments, next_by_name })
+        Ok(Self { tier, segments, from, next_by_name })
     }
 
     /// All valid frames, those behind a hole included.
@@ -127,7 +131,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
     let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?];
 
     // All frames from `start` on are in the segments that were read.
-    let start = tails.iter().filter_map(|tail| tail.headers().map(|header| header.frame_no).min()).max().unwrap_or(0);
+    let start = tails.iter().map(|tail| tail.from).max().unwrap_or(0);
     let mut numbers: Vec<u64> =
         tails.iter().flat_map(Tail::headers).map(|header| header.frame_no).filter(|number| *number >= start).collect();
     numbers.sort_unstable();
@@ -148,7 +152,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
     } else {
         tails.iter().map(|tail| tail.next_by_name).max().unwrap_or(0).max(beyond)
     };
-    restore_leaves(&leaves, &tails, leaf_count, synced, next_frame).map_err(JournalError::io("write the leaves", dir))?;
+    restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
     let [security, detail] = tails;
     let security = reopen(dir, security, next_frame, &mut recovery)?;
     let detail = reopen(dir, detail, next_frame, &mut recovery)?;
@@ -160,12 +164,22 @@ fn damage(tails: &[Tail], leaves: &Leaves, kept: u64, synced: u64, start: u64, l
     if kept < synced {
         return Ok(format!("frame {kept} is missing or broken, though it had reached the disk"));
     }
+    let holes = tails.iter().flat_map(|tail| &tail.segments).filter(|(_, _, scan)| matches!(scan.stop, Stop::Hole(_)));
+    if let Some(behind) =
+        holes.filter_map(|(_, _, scan)| scan.after.first()).map(|(_, header)| header.frame_no).find(|behind| *behind <= synced)
+    {
+        return Ok(format!("a frame before frame {behind} is broken, though it had reached the disk"));
+    }
     if leaf_count < start {
         return Ok(format!("{leaf_count} leaves for at least {start} frames"));
     }
     for (header, bytes) in tails.iter().flat_map(Tail::frames) {
         let number = header.frame_no;
-        if number < kept.min(leaf_count) && leaves.get(number)? != frame::leaf(bytes) && number < synced {
+        if number >= kept.min(leaf_count) {
+            continue;
+        }
+        let leaf = leaves.get(number)?;
+        if leaf != LOST && leaf != frame::leaf(bytes) {
             return Ok(format!("frame {number} is not the one that was written"));
         }
     }
@@ -173,12 +187,11 @@ fn damage(tails: &[Tail], leaves: &Leaves, kept: u64, synced: u64, start: u64, l
 }
 
 /// As many leaves as frames, those that a crash took computed anew.
-fn restore_leaves(leaves: &Leaves, tails: &[Tail], leaf_count: u64, synced: u64, next_frame: u64) -> std::io::Result<()> {
+fn restore_leaves(leaves: &Leaves, tails: &[Tail], leaf_count: u64, next_frame: u64) -> std::io::Result<()> {
     leaves.truncate(next_frame)?;
     for (header, bytes) in tails.iter().flat_map(Tail::frames) {
         let number = header.frame_no;
-        let lost = number >= leaf_count || (number >= synced && number < next_frame && leaves.get(number)? == [0; 32]);
-        if lost && number < next_frame {
+        if number < next_frame && (number >= leaf_count || leaves.get(number)? == LOST) {
             leaves.put(number, &frame::leaf(bytes))?;
         }
     }
@@ -187,7 +200,7 @@ fn restore_leaves(leaves: &Leaves, tails: &[Tail], leaf_count: u64, synced: u64,
 
 /// Cuts a tier behind its last frame below `next_frame`, and goes on there if it can.
 fn reopen(dir: &Path, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> Result<Writer, JournalError> {
-    let mut writer = Writer { tier: tail.tier, segment: None, next_seq: tail.next_seq(next_frame) };
+    let mut writer = Writer { segment: None, next_seq: tail.next_seq(next_frame) };
     if !recovery.damage.is_empty() {
         return Ok(writer);
     }
@@ -208,3 +221,6 @@ fn reopen(dir: &Path, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> R
     segment::sync_dir(&dir.join(tail.tier.folder())).map_err(JournalError::io("sync a folder", dir))?;
     Ok(writer)
 }
+
+/// What a power failure leaves of a leaf that had not reached the disk.
+const LOST: [u8; 32] = [0; 32];

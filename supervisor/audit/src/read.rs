@@ -1,0 +1,548 @@
+//! The journal, for reading: frames in their order out of two tiers, and what they hold.
+//!
+//! Runs in: CLI, with the rights of whoever calls it; the daemon may be writing meanwhile.
+//! Does not: trust a file. Sizes are bounded before anything is allocated, decompression stops at [`frame::MAX_RAW`], and a frame whose leaf is
+//! not written yet is not looked at.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::columns;
+use crate::columns::BadPayload;
+use crate::dict::Dictionary;
+use crate::dict::Source;
+use crate::event::Event;
+use crate::frame;
+use crate::frame::BadFrame;
+use crate::frame::COMPRESSED;
+use crate::frame::FrameType;
+use crate::frame::HEADER_LEN;
+use crate::frame::Header;
+use crate::frame::MAX_RAW;
+use crate::journal::Boot;
+use crate::journal::Entry;
+use crate::journal::Genesis;
+use crate::journal::Stats;
+use crate::leaves::LEAF_LEN;
+use crate::leaves::LeafReader;
+use crate::position::Position;
+use crate::record::Record;
+use crate::segment;
+use crate::segment::Tier;
+
+/// Why the journal cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file cannot be read at all.
+    #[error("cannot read `{}`", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Bytes that should be a frame are none.
+    #[error("`{segment}` holds no valid frame at byte {offset}, where frame {expected} may be")]
+    Bad {
+        /// The segment, below the journal's folder.
+        segment: String,
+        /// Where in it.
+        offset: u64,
+        /// The frame that comes next in the journal.
+        expected: u64,
+        /// What is wrong.
+        source: BadFrame,
+    },
+    /// A frame that was written is not there.
+    #[error("frame {0} was written and is not there")]
+    Missing(u64),
+    /// A frame's payload does not parse.
+    #[error("frame {frame} does not parse")]
+    Payload {
+        /// Its number.
+        frame: u64,
+        /// What is wrong.
+        source: BadContent,
+    },
+}
+
+/// A payload that does not parse.
+#[derive(Debug, thiserror::Error)]
+pub enum BadContent {
+    /// It does not decompress, or to more than a frame may hold.
+    #[error("cannot be decompressed to at most {MAX_RAW} bytes")]
+    Compression(#[source] io::Error),
+    /// The columns of a `Detail` frame, or a dictionary.
+    #[error(transparent)]
+    Columns(#[from] BadPayload),
+    /// The JSON of another frame.
+    #[error("is not the JSON that belongs there")]
+    Json(#[from] serde_json::Error),
+    /// The header says another number of events than there are.
+    #[error("holds {found} events, its header says {expected}")]
+    Count {
+        /// By the header.
+        expected: u16,
+        /// Found.
+        found: usize,
+    },
+}
+
+/// One frame, checked by its checksums.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Where it was found.
+    pub tier: Tier,
+    /// First frame of its segment.
+    pub segment: u64,
+    /// Where in the segment.
+    pub offset: u64,
+    /// Its header.
+    pub header: Header,
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The whole frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its leaf, as it should be in `leaves`.
+    #[must_use]
+    pub fn leaf(&self) -> [u8; 32] {
+        frame::leaf(&self.bytes)
+    }
+
+    /// The segment's name below the journal's folder.
+    #[must_use]
+    pub fn segment_name(&self) -> String {
+        segment_name(self.tier, self.segment)
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER_LEN..).unwrap_or_default()
+    }
+}
+
+/// What a frame holds.
+#[derive(Debug)]
+pub enum Content {
+    /// The journal began.
+    Genesis,
+    /// The journal was opened.
+    Boot(Opened),
+    /// Security events.
+    Events(Vec<Item<Event>>),
+    /// Calls.
+    Calls(Vec<Item<Call>>),
+    /// Strings for the calls that follow.
+    Dictionary,
+    /// The journal was closed in order.
+    Account(Stats),
+}
+
+/// Something that happened, with its place and time.
+#[derive(Debug, Clone)]
+pub struct Item<T> {
+    /// Where it stands.
+    pub position: Position,
+    /// Its place in its tier.
+    pub seq: u64,
+    /// When, nanoseconds since the Unix epoch.
+    pub time_real: u64,
+    /// When, nanoseconds since boot.
+    pub time_boot: u64,
+    /// What.
+    pub what: T,
+}
+
+/// A call, with what its numbers stand for.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The record.
+    pub record: Record,
+    /// Who made it.
+    pub source: Arc<Source>,
+    /// The path or name that belongs to it.
+    pub text: Option<Arc<[u8]>>,
+}
+
+/// How the journal was opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The kernel's id of that boot.
+    pub boot_id: String,
+    /// The leaf of the frame before, in hex.
+    pub head: String,
+    /// How it was found.
+    pub recovery: crate::Recovery,
+    /// When, nanoseconds since the Unix epoch.
+    pub time_real: u64,
+}
+
+/// The journal, for reading from some frame on.
+pub struct Reader {
+    dir: PathBuf,
+    leaves: LeafReader,
+    cursors: [Cursor; 2],
+    next: u64,
+    origin: String,
+    boot_id: String,
+    dictionary: Dictionary,
+    dictionary_of: Option<u64>,
+    raw: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens the journal in this folder at its first frame.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`]
+    pub fn open(dir: &Path) -> Result<Self, ReadError> {
+        Self::open_at(dir, 0)
+    }
+
+    /// Opens it so that [`Reader::next_frame`] begins with this frame.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn open_at(dir: &Path, frame: u64) -> Result<Self, ReadError> {
+        let leaves = LeafReader::open(dir).map_err(io_error(&dir.join("leaves")))?;
+        let cursors = Tier::ALL.map(|tier| Cursor { tier, dir: dir.to_owned(), current: None, offset: 0, peeked: None });
+        let mut reader = Self {
+            dir: dir.to_owned(),
+            leaves,
+            cursors,
+            next: frame,
+            origin: String::new(),
+            boot_id: String::new(),
+            dictionary: Dictionary::default(),
+            dictionary_of: None,
+            raw: Vec::new(),
+        };
+        reader.seek(frame)?;
+        Ok(reader)
+    }
+
+    /// Who writes the journal, as far as it has been read.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The boot id of what was read last.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// The number of the frame that comes next.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// How many frames have a leaf: all that are finished.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`]
+    pub fn frames(&self) -> Result<u64, ReadError> {
+        Ok(self.leaves_len()? / LEAF_LEN)
+    }
+
+    /// Length of `leaves` in bytes.
+    pub(crate) fn leaves_len(&self) -> Result<u64, ReadError> {
+        self.leaves.len().map_err(io_error(&self.dir.join("leaves")))
+    }
+
+    /// The leaf that was written for a frame.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`]
+    pub fn leaf(&self, frame: u64) -> Result<Option<[u8; 32]>, ReadError> {
+        self.leaves.get(frame).map_err(io_error(&self.dir.join("leaves")))
+    }
+
+    /// The next frame; nothing at the end, and more later if the journal is being written.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the reader stays where it is.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, ReadError> {
+        if self.next >= self.frames()? {
+            return Ok(None);
+        }
+        let mut bad = None;
+        // Twice, because a frame may come into one tier after that tier was looked at.
+        for _ in 0..2 {
+            for cursor in &mut self.cursors {
+                match cursor.peek(self.next) {
+                    Ok(Some(frame)) if frame.header.frame_no == self.next => {
+                        let frame = cursor.peeked.take();
+                        self.next += 1;
+                        return Ok(frame);
+                    }
+                    Ok(_) => {}
+                    Err(error) => bad = Some(error),
+                }
+            }
+        }
+        Err(bad.unwrap_or(ReadError::Missing(self.next)))
+    }
+
+    /// Goes on behind damage, with the next segment that begins later than the frame that should have come; says whether there is one.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`]
+    pub fn skip_damage(&mut self) -> Result<bool, ReadError> {
+        let mut firsts = Vec::new();
+        for tier in Tier::ALL {
+            firsts.extend(segment::list(&self.dir, tier).map_err(io_error(&self.dir))?.into_iter().map(|(first, _)| first));
+        }
+        let Some(first) = firsts.into_iter().filter(|first| *first > self.next).min() else { return Ok(false) };
+        self.seek(first)?;
+        Ok(true)
+    }
+
+    fn seek(&mut self, frame: u64) -> Result<(), ReadError> {
+        self.next = frame;
+        for tier in 0..self.cursors.len() {
+            let Some(cursor) = self.cursors.get_mut(tier) else { break };
+            cursor.seek(frame)?;
+            // What is before the frame in its segment is passed over, except that its strings are needed.
+            while frame > 0 {
+                let Some(cursor) = self.cursors.get_mut(tier) else { break };
+                match cursor.peek(frame) {
+                    Ok(Some(found)) if found.header.frame_no < frame => {}
+                    _ => break,
+                }
+                let Some(passed) = cursor.peeked.take() else { break };
+                if matches!(passed.header.kind, FrameType::Dict | FrameType::Boot | FrameType::Genesis) {
+                    self.decode(&passed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a frame holds. Frames of calls must come in their order, for the dictionary before them is needed.
+    ///
+    /// # Errors
+    /// [`ReadError::Payload`]
+    pub fn decode(&mut self, frame: &Frame) -> Result<Content, ReadError> {
+        self.content(frame).map_err(|source| ReadError::Payload { frame: frame.header.frame_no, source })
+    }
+
+    fn content(&mut self, frame: &Frame) -> Result<Content, BadContent> {
+        if frame.tier == Tier::Detail && self.dictionary_of != Some(frame.segment) {
+            self.dictionary = Dictionary::default();
+            self.dictionary_of = Some(frame.segment);
+        }
+        let mut raw = std::mem::take(&mut self.raw);
+        let payload = if frame.header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), &mut raw)? };
+        let content = self.parse(frame, payload);
+        self.raw = raw;
+        content
+    }
+
+    fn parse(&mut self, frame: &Frame, payload: &[u8]) -> Result<Content, BadContent> {
+        let header = &frame.header;
+        let content = match header.kind {
+            FrameType::Genesis => {
+                self.origin = serde_json::from_slice::<Genesis>(payload)?.origin;
+                Content::Genesis
+            }
+            FrameType::Boot => {
+                let boot: Boot = serde_json::from_slice(payload)?;
+                self.origin = boot.origin;
+                self.boot_id.clone_from(&boot.boot_id);
+                Content::Boot(Opened { boot_id: boot.boot_id, head: boot.head, recovery: boot.recovery, time_real: header.t0_real })
+            }
+            FrameType::Events => {
+                let entries: Vec<Entry<Event>> = serde_json::from_slice(payload)?;
+                let items = entries.into_iter().zip(0..).map(|(entry, index)| item(header, index, entry.time_ns, entry.event));
+                Content::Events(items.collect())
+            }
+            FrameType::Detail => Content::Calls(self.calls(header, payload)?),
+            FrameType::Dict => {
+                self.dictionary.add(payload)?;
+                Content::Dictionary
+            }
+            FrameType::Account => Content::Account(serde_json::from_slice(payload)?),
+        };
+        let found = match &content {
+            Content::Events(items) => items.len(),
+            Content::Calls(items) => items.len(),
+            _ => 0,
+        };
+        if found == usize::from(header.n) { Ok(content) } else { Err(BadContent::Count { expected: header.n, found }) }
+    }
+
+    fn calls(&self, header: &Header, payload: &[u8]) -> Result<Vec<Item<Call>>, BadContent> {
+        let rows = columns::decode(payload, header.n.into())?;
+        let mut items = Vec::with_capacity(rows.len());
+        for (row, index) in rows.into_iter().zip(0..) {
+            let call = Call { record: row.record, source: self.dictionary.source(row.source)?, text: self.dictionary.text(row.text)? };
+            items.push(item(header, index, row.record.time_ns, call));
+        }
+        Ok(items)
+    }
+
+    /// What stands in each tier behind the frames that have been read; to be called at the end only.
+    pub(crate) fn rest(&mut self) -> Result<Vec<(String, segment::Scan)>, ReadError> {
+        let mut rests = Vec::new();
+        for cursor in &mut self.cursors {
+            rests.append(&mut cursor.rest()?);
+        }
+        Ok(rests)
+    }
+}
+
+fn item<T>(header: &Header, index: u32, time_boot: u64, what: T) -> Item<T> {
+    Item {
+        position: Position { epoch: header.epoch, frame: header.frame_no, index },
+        seq: header.first_seq.saturating_add(index.into()),
+        time_real: header.real_time(time_boot),
+        time_boot,
+        what,
+    }
+}
+
+/// Decompresses into `raw`, which is and stays [`MAX_RAW`] bytes long.
+fn decompress<'a>(payload: &[u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8], BadContent> {
+    raw.resize(MAX_RAW, 0);
+    let len = zstd::bulk::decompress_to_buffer(payload, raw.as_mut_slice()).map_err(BadContent::Compression)?;
+    Ok(raw.get(..len).unwrap_or_default())
+}
+
+fn segment_name(tier: Tier, first: u64) -> String {
+    let path = segment::path(Path::new(""), tier, first);
+    path.display().to_string()
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReadError + use<> {
+    let path = path.to_owned();
+    move |source| ReadError::Io { path, source }
+}
+
+/// A place in one tier.
+struct Cursor {
+    tier: Tier,
+    dir: PathBuf,
+    current: Option<(u64, File)>,
+    offset: u64,
+    peeked: Option<Frame>,
+}
+
+impl Cursor {
+    /// Goes to the beginning of the segment that holds this frame, if the tier has it.
+    fn seek(&mut self, frame: u64) -> Result<(), ReadError> {
+        (self.peeked, self.offset, self.current) = (None, 0, None);
+        let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;
+        let at = list.iter().rfind(|(first, _)| *first <= frame).or(list.first());
+        if let Some((first, path)) = at {
+            self.current = Some((*first, File::open(path).map_err(io_error(path))?));
+        }
+        Ok(())
+    }
+
+    /// The next frame of this tier, without taking it.
+    fn peek(&mut self, expected: u64) -> Result<Option<&Frame>, ReadError> {
+        while self.peeked.is_none() {
+            let Some((first, file)) = &self.current else {
+                if self.advance(None)? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            let (first, offset) = (*first, self.offset);
+            let bad = |source| ReadError::Bad { segment: segment_name(self.tier, first), offset, expected, source };
+            let path = segment::path(&self.dir, self.tier, first);
+            let mut head = [0; HEADER_LEN];
+            let read = read_at(file, &mut head, offset).map_err(io_error(&path))?;
+            if head.iter().all(|byte| *byte == 0) {
+                if self.advance(Some(first))? {
+                    continue;
+                }
+                return Ok(None);
+            }
+            if read < HEADER_LEN {
+                return Err(bad(BadFrame::Short));
+            }
+            let header = Header::parse(&head).map_err(bad)?;
+            let mut bytes = vec![0; header.len()];
+            let read = read_at(file, &mut bytes, offset).map_err(io_error(&path))?;
+            if read < bytes.len() {
+                return Err(bad(BadFrame::Short));
+            }
+            let header = frame::check(&bytes).map_err(bad)?;
+            self.offset += bytes.len() as u64;
+            self.peeked = Some(Frame { tier: self.tier, segment: first, offset, header, bytes });
+        }
+        Ok(self.peeked.as_ref())
+    }
+
+    /// Goes to the next segment, if there is one and this one has nothing more.
+    fn advance(&mut self, after: Option<u64>) -> Result<bool, ReadError> {
+        let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;
+        let Some((first, path)) = list.iter().find(|(first, _)| after.is_none_or(|after| *first > after)) else { return Ok(false) };
+        if let Some(current) = after {
+            let path = segment::path(&self.dir, self.tier, current);
+            let rest = self.bytes_from_here(&path)?;
+            if rest.iter().any(|byte| *byte != 0) {
+                let source = frame::check(&rest).err().unwrap_or(BadFrame::Magic);
+                return Err(ReadError::Bad { segment: segment_name(self.tier, current), offset: self.offset, expected: *first, source });
+            }
+        }
+        self.current = Some((*first, File::open(path).map_err(io_error(path))?));
+        self.offset = 0;
+        Ok(true)
+    }
+
+    fn bytes_from_here(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        let bytes = segment::read(path).map_err(io_error(path))?;
+        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        Ok(bytes.get(offset..).unwrap_or_default().to_vec())
+    }
+
+    /// The rest of this segment, and all later ones, as far as they hold anything.
+    fn rest(&mut self) -> Result<Vec<(String, segment::Scan)>, ReadError> {
+        let mut rests = Vec::new();
+        if let Some(frame) = self.peeked.take() {
+            self.offset = frame.offset;
+        }
+        let current = self.current.as_ref().map(|(first, _)| *first);
+        for (first, path) in segment::list(&self.dir, self.tier).map_err(io_error(&self.dir))? {
+            if current.is_some_and(|current| first < current) {
+                continue;
+            }
+            if current != Some(first) {
+                self.offset = 0;
+            }
+            let scan = segment::scan(&self.bytes_from_here(&path)?);
+            if scan.stop != segment::Stop::Clean || !scan.frames.is_empty() {
+                rests.push((segment_name(self.tier, first), scan));
+            }
+        }
+        Ok(rests)
+    }
+}
+
+/// Reads as much as there is.
+fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
