@@ -499,4 +499,7 @@ MODE = \"prod\"
     NoBundle "EG057" Warning "module has no bundle beside it"
 "Admission reads the signature from `MODULE.wasm.sigstore.json` beside the module. Without it the module is refused when the policy is loaded."
 "" ""
+    WhichPolicy "EG058" Error "module belongs to none of the policies, or to several"
+"`--module` reads one module's imports and holds them against its policy. With several policies it is the one whose `path` ends with the module's file name."
+"" ""
 }

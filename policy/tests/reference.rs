@@ -1,0 +1,86 @@
+//! The policy reference says what the program does.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use edgeguard_policy::HostConfig;
+use edgeguard_policy::Principal;
+use edgeguard_policy::codes::TABLE;
+
+const REFERENCE: &str = include_str!("../../docs/policy-reference.md");
+
+/// The fenced blocks of one kind.
+fn examples(kind: &str) -> Vec<&'static str> {
+    let open = format!("```{kind}\n");
+    let found: Vec<_> = REFERENCE.split(&open).skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!found.is_empty(), "{kind}");
+    found
+}
+
+#[test]
+fn every_example_of_a_policy_stands() {
+    for text in examples("toml policy") {
+        let policy = edgeguard_policy::parse("example.toml", text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert!(policy.warnings.is_empty());
+    }
+}
+
+#[test]
+fn every_example_of_a_section_stands() {
+    for text in examples("toml section") {
+        edgeguard_policy::parse("example.toml", &common::with(text)).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    }
+}
+
+#[test]
+fn every_example_of_the_host_file_stands_and_the_first_is_the_default() {
+    let hosts: Vec<HostConfig> = examples("toml host")
+        .into_iter()
+        .map(|t| edgeguard_policy::parse_host("edgeguard.toml", t).unwrap_or_else(|e| panic!("{e}\n{t}")))
+        .collect();
+    assert_eq!(hosts[0], HostConfig::default());
+    assert_eq!(hosts[1].admins, [Principal::User("ops".into())]);
+}
+
+#[test]
+fn every_code_is_listed_with_its_title() {
+    for row in TABLE {
+        let line = format!("| {} | {} | {} |", row.id, row.severity.as_str(), row.title);
+        assert!(REFERENCE.contains(&line), "{line}");
+    }
+    assert_eq!(REFERENCE.lines().filter(|l| l.starts_with("| EG")).count(), TABLE.len());
+}
+
+#[test]
+fn the_bounds_in_the_text_are_those_of_the_program() {
+    use edgeguard_policy::*;
+    let numbers = [
+        (format!("`[[dir]]`, 0 to {MAX_DIRS} times"), "directories"),
+        (format!("`[[graph]]`, 0 to {MAX_GRAPHS} times"), "graphs"),
+        (format!("`[[module.signer]]`, 1 to {MAX_SIGNERS} times"), "signers"),
+        (
+            format!("| {} to {} | required; invocations at once. At most {MAX_CHANNELS} instances × graphs", INSTANCES.0, INSTANCES.1),
+            "instances",
+        ),
+        (format!("| {} to {} | files open at once", OPEN_FILES.0, OPEN_FILES.1), "open files"),
+        (format!("granted directories not counted. Default: {DEFAULT_OPEN_FILES} |"), "default of open files"),
+        (
+            format!(
+                "| {} to {} | elements in all tables of one instance. Default: {DEFAULT_TABLE_ELEMENTS} |",
+                TABLE_ELEMENTS.0, TABLE_ELEMENTS.1
+            ),
+            "tables",
+        ),
+        (format!("| `landlock` | {} to {} |", LANDLOCK.0, LANDLOCK.1), "Landlock"),
+        (format!("at most {} KiB large", MAX_TEXT / 1024), "text"),
+        (format!("at most {MAX_PATH} bytes"), "paths"),
+        (format!("Environment variables, at most {MAX_ENV}, names and values at most {MAX_WORD} bytes"), "environment"),
+        (format!("at most {MAX_ARGS}, each at most {MAX_WORD} bytes"), "arguments"),
+        (format!("at most {MAX_PRINCIPALS} in a list"), "principals"),
+    ];
+    for (text, what) in numbers {
+        assert!(REFERENCE.contains(&text), "{what}: `{text}`");
+    }
+    assert_eq!((MEMORY, OUTPUT), ((64 << 10, 4 << 30), (0, 1 << 30)), "as the reference has them");
+    assert_eq!((DEADLINE.0.as_millis(), DEADLINE.1.as_secs()), (1, 3600), "as the reference has them");
+}
