@@ -18,6 +18,7 @@ use edgeguard_wire::tensor::NnCode;
 use edgeguard_wire::tensor::NnError;
 use edgeguard_wire::tensor::Placed;
 use edgeguard_wire::tensor::Reply;
+use rustix::io::Errno;
 
 use crate::check::check;
 use crate::copy;
@@ -82,7 +83,10 @@ impl Host {
             Ok((outputs, engine_ns)) => Reply::Computed { seq, outputs, engine_ns },
             Err(error) => Reply::Failed { seq, error },
         };
-        peer.channel.send(&reply, &[]).map_err(Lost::from)
+        peer.channel.send(&reply, &[]).map_err(|error| match error {
+            ChannelError::Io(Errno::AGAIN) => Lost::Unread,
+            other => other.into(),
+        })
     }
 
     fn compute(&self, graph: &dyn Graph, seat: Seat, compute: &Compute, region: &SharedMemory) -> Result<(Vec<Placed>, u64), NnError> {
@@ -172,6 +176,8 @@ enum Lost {
     Frame(#[source] ChannelError),
     #[error("peer misbehaved: a compute comes without descriptors")]
     Descriptors,
+    #[error("peer misbehaved: it does not take its replies")]
+    Unread,
     #[error("event queue refused the channel")]
     Queue(#[from] std::io::Error),
 }
@@ -182,5 +188,52 @@ impl From<ChannelError> for Lost {
             ChannelError::Closed => Self::Closed,
             other => Self::Frame(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does the engine of this one")]
+    use super::*;
+    use edgeguard_wire::graph::TensorInfo;
+
+    /// An engine of the worst kind: it panics, or gives back what it did not compute.
+    struct Worst(ModelInfo, Option<Vec<Tensor>>);
+
+    impl Graph for Worst {
+        fn info(&self) -> &ModelInfo {
+            &self.0
+        }
+
+        fn compute(&self, _seat: Seat, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, NnError> {
+            Ok(self.1.clone().unwrap_or_else(|| panic!("no idea what to do with {} inputs", inputs.len())))
+        }
+    }
+
+    fn one_output() -> ModelInfo {
+        ModelInfo { inputs: vec![], outputs: vec![TensorInfo { name: "y".into(), ty: None, dims: None }] }
+    }
+
+    #[test]
+    fn a_panic_of_the_engine_is_an_error_of_that_compute() {
+        let error = run(&Worst(one_output(), None), Seat(0), vec![]).unwrap_err();
+        assert_eq!(error, nn_error(NnCode::RuntimeError, "engine panicked: no idea what to do with 0 inputs".into()));
+    }
+
+    #[test]
+    fn outputs_that_are_not_what_they_say_are_not_written() {
+        let (region, _fd) = SharedMemory::create("outputs", 64).unwrap();
+        let tensor = |dims: &[u32], len| Tensor { dims: dims.into(), data: Data::zeroed(edgeguard_wire::tensor::TensorType::Fp32, len) };
+        for (outputs, code) in [
+            (vec![], NnCode::RuntimeError),
+            (vec![tensor(&[1], 1), tensor(&[1], 1)], NnCode::RuntimeError),
+            (vec![tensor(&[2], 1)], NnCode::RuntimeError),
+            (vec![tensor(&[u32::MAX, u32::MAX, 16], 1)], NnCode::RuntimeError),
+            (vec![tensor(&[1; 17], 1)], NnCode::TooLarge),
+            (vec![tensor(&[9], 9)], NnCode::TooLarge),
+        ] {
+            assert_eq!(place(&outputs, &one_output(), &region, 32).unwrap_err().code, code, "{outputs:?}");
+        }
+        assert!(place(&[tensor(&[8], 8)], &one_output(), &region, 32).is_ok());
     }
 }

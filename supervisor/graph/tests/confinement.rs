@@ -36,9 +36,8 @@ fn a_host_keeps_no_descriptor_that_it_does_not_use() {
         eprintln!("skipped: the descriptors of an undumpable child are root's to see");
         return;
     };
-    let mut kinds: Vec<String> = fds
-        .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().to_string_lossy().split(':').next().unwrap().to_owned())
-        .collect();
+    let mut kinds: Vec<String> =
+        fds.map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().to_string_lossy().split(':').next().unwrap().to_owned()).collect();
     kinds.sort();
     // Standard input is the control socket; the second is its close-on-exec copy.
     assert_eq!(kinds, ["/dev/null", "anon_inode", "pipe", "socket", "socket"]);

@@ -103,13 +103,13 @@ const FIELDS: &[(Message, u64, Content)] = &[
     (Message::Node, 5, Content::Message(Message::Attribute)),
     (Message::Attribute, 5, Content::Message(Message::Tensor)),
     (Message::Attribute, 6, Content::Message(Message::Graph)),
-    (Message::Attribute, 7, Content::Fixed(4)), // floats
-    (Message::Attribute, 8, Content::Varints),  // ints
-    (Message::Tensor, 1, Content::Varints),     // dims
-    (Message::Tensor, 4, Content::Fixed(4)),    // float_data
-    (Message::Tensor, 5, Content::Varints),     // int32_data
-    (Message::Tensor, 7, Content::Varints),     // int64_data
-    (Message::Tensor, 10, Content::Fixed(8)),   // double_data
+    (Message::Attribute, 7, Content::Fixed(4)),             // floats
+    (Message::Attribute, 8, Content::Varints),              // ints
+    (Message::Tensor, 1, Content::Varints),                 // dims
+    (Message::Tensor, 4, Content::Fixed(4)),                // float_data
+    (Message::Tensor, 5, Content::Varints),                 // int32_data
+    (Message::Tensor, 7, Content::Varints),                 // int64_data
+    (Message::Tensor, 10, Content::Fixed(8)),               // double_data
     (Message::Tensor, 13, Content::Message(Message::Flat)), // external_data
     (Message::Value, 2, Content::Message(Message::Type)),
     (Message::Type, 1, Content::Message(Message::TensorType)),
@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn numbers_of_every_length_are_read() {
-        for (bytes, value) in [(&[0][..], 0), (&[0x96, 0x01], 150), (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], u64::MAX)] {
+        for (bytes, value) in
+            [(&[0][..], 0), (&[0x96, 0x01], 150), (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], u64::MAX)]
+        {
             let mut rest = bytes;
             assert_eq!(varint(&mut rest), Some(value));
             assert!(rest.is_empty());

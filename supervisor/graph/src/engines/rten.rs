@@ -254,7 +254,9 @@ fn from_value(index: usize, value: Value, widened: Option<Widened>) -> Result<Te
         (Value::UInt8Tensor(tensor), _) => Data::U8(tensor.into_data()),
         (Value::Int32Tensor(tensor), None) => Data::I32(tensor.into_data()),
         (Value::Int32Tensor(tensor), Some(Widened::I64)) => Data::I64(tensor.into_data().into_iter().map(i64::from).collect()),
-        (Value::Int32Tensor(tensor), Some(Widened::Bool)) => Data::U8(tensor.into_data().into_iter().map(|bit| u8::from(bit != 0)).collect()),
+        (Value::Int32Tensor(tensor), Some(Widened::Bool)) => {
+            Data::U8(tensor.into_data().into_iter().map(|bit| u8::from(bit != 0)).collect())
+        }
         (other, _) => {
             let message = format!("output {index} is `{}`, for which wasi-nn has no type", other.dtype());
             return Err(nn_error(NnCode::UnsupportedOperation, message));

@@ -228,7 +228,14 @@ impl Worker {
 
 /// One compute at a time, one thread.
 pub fn assignment(model: &[u8]) -> Load {
-    Load { sha256: sha2::Sha256::digest(model).into(), encoding: Encoding::Onnx, target: Target::Cpu, computes: 1, threads: 1, landlock_floor: 1 }
+    Load {
+        sha256: sha2::Sha256::digest(model).into(),
+        encoding: Encoding::Onnx,
+        target: Target::Cpu,
+        computes: 1,
+        threads: 1,
+        landlock_floor: 1,
+    }
 }
 
 /// A file that nobody else can name.

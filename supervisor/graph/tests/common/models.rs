@@ -18,10 +18,8 @@ pub const FREE: Option<i64> = None;
 
 /// An input or output.
 pub fn value(name: &str, ty: DataType, dims: &[Option<i64>]) -> ValueInfoProto {
-    let dim = |(index, size): (usize, &Option<i64>)| Dimension {
-        dim_value: *size,
-        dim_param: size.is_none().then(|| format!("{name}_{index}")),
-    };
+    let dim =
+        |(index, size): (usize, &Option<i64>)| Dimension { dim_value: *size, dim_param: size.is_none().then(|| format!("{name}_{index}")) };
     let shape = TensorShapeProto { dim: dims.iter().enumerate().map(dim).collect() };
     let tensor = TypeProtoTensor { elem_type: Some(ty), shape: Some(shape) };
     ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type: Some(tensor), ..TypeProto::default() }) }
