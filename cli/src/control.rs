@@ -3,7 +3,6 @@
 //! Runs in: CLI, with the user's own rights; the daemon decides by them.
 
 use std::io::IsTerminal as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -136,7 +135,7 @@ fn on_runtime<F: Future<Output = Result<ExitCode, ControlError>>>(work: F) -> Re
 }
 
 async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
-    let (mut input, body) = Channel::new(4);
+    let (mut input, body) = Channel::<Bytes>::new(4);
     if args.interactive || !std::io::stdin().is_terminal() {
         tokio::spawn(async move {
             let mut stdin = tokio::io::stdin();
@@ -225,7 +224,12 @@ fn pass(to: &mut impl std::io::Write, payload: &[u8]) -> Result<(), ControlError
 
 async fn ask(socket: &Path, method: Method, path: &str) -> Result<Value, ControlError> {
     let body = http_body_util::Empty::<Bytes>::new();
-    let request = Request::builder().method(method).uri(path).header(HOST, "edgeguard").body(body).map_err(|error| ControlError::Answer(error.to_string()))?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "edgeguard")
+        .body(body)
+        .map_err(|error| ControlError::Answer(error.to_string()))?;
     let answer = send(socket, request).await?;
     if answer.status() != StatusCode::OK {
         return Err(refusal(answer).await?);
@@ -280,7 +284,14 @@ fn status_in_words(status: &Value) -> String {
     let mut text = String::new();
     let mib = |value: &Value| value.as_u64().map_or("-".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1048576.0));
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let _ = writeln!(text, "edgeguardd {} · pid {} · {} resident · up {} s", word(&status["version"]), status["process"]["pid"], mib(&status["process"]["resident"]), status["uptime_s"]);
+    let _ = writeln!(
+        text,
+        "edgeguardd {} · pid {} · {} resident · up {} s",
+        word(&status["version"]),
+        status["process"]["pid"],
+        mib(&status["process"]["resident"]),
+        status["uptime_s"]
+    );
     let journal = if status["journal"]["usable"] == true { "takes records" } else { "TAKES NO RECORDS: nothing new begins" };
     let _ = writeln!(text, "journal {journal}\n");
     for module in status["modules"].as_array().into_iter().flatten() {
@@ -297,13 +308,31 @@ fn status_in_words(status: &Value) -> String {
         }
         let worker = &module["worker"];
         if worker.is_object() {
-            let _ = writeln!(text, "  worker pid {} · {} private · {} threads", worker["process"]["pid"], mib(&worker["process"]["private"]), worker["process"]["threads"]);
+            let _ = writeln!(
+                text,
+                "  worker pid {} · {} private · {} threads",
+                worker["process"]["pid"],
+                mib(&worker["process"]["private"]),
+                worker["process"]["threads"]
+            );
         }
-        let _ = writeln!(text, "  runs   {} ok, {} failed ({} at a limit, {} killed)", counts["succeeded"], counts["failed"], counts["limited"], counts["killed"]);
+        let _ = writeln!(
+            text,
+            "  runs   {} ok, {} failed ({} at a limit, {} killed)",
+            counts["succeeded"], counts["failed"], counts["limited"], counts["killed"]
+        );
     }
     for graph in status["graphs"].as_array().into_iter().flatten() {
         let process = &graph["process"];
-        let _ = writeln!(text, "graph {}  {} by {} · pid {} · {} resident", word(&graph["name"]), word(&graph["state"]), word(&graph["engine"]), process["pid"], mib(&process["resident"]));
+        let _ = writeln!(
+            text,
+            "graph {}  {} by {} · pid {} · {} resident",
+            word(&graph["name"]),
+            word(&graph["state"]),
+            word(&graph["engine"]),
+            process["pid"],
+            mib(&process["resident"])
+        );
     }
     for file in status["refused_policy_files"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "\npolicy file {} is refused:\n{}", word(&file["file"]), word(&file["reason"]));
@@ -312,7 +341,8 @@ fn status_in_words(status: &Value) -> String {
 }
 
 fn reload_in_words(report: &Value) -> String {
-    let mut lines: Vec<String> = report["admitted"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|name| format!("admitted {name}")).collect();
+    let mut lines: Vec<String> =
+        report["admitted"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|name| format!("admitted {name}")).collect();
     for refused in report["refused"].as_array().into_iter().flatten() {
         lines.push(format!("refused  {}: {}", refused[0].as_str().unwrap_or("-"), refused[1].as_str().unwrap_or("-")));
     }

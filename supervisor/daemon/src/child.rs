@@ -135,6 +135,7 @@ impl Child {
     ///
     /// # Errors
     /// [`ChildError::Spawn`]
+    #[allow(deprecated, reason = "the replacement is an unsafe fn, for descriptors that may be closed while registered; these two are owned by what registers them")]
     pub fn spawn(role: Role, program: &Path) -> Result<Self, ChildError> {
         let spawn = || -> std::io::Result<Self> {
             let (ours, theirs) = Channel::pair().map_err(std::io::Error::other)?;
@@ -143,8 +144,8 @@ impl Child {
             let process = edgeguard_sandbox::spawn(program, theirs.into_fd(), log_end)?;
             let (role, pid) = (role_name(role), process.pid());
             follow_log(role, pid, log)?;
-            let pidfd = AsyncFd::register_with_interest(process.pidfd().try_clone_to_owned()?, Interest::READABLE)?;
-            Ok(Self { role, pid, channel: AsyncFd::register(ours)?, pidfd, process: Mutex::new(Process::Running(process)) })
+            let pidfd = AsyncFd::with_interest(process.pidfd().try_clone_to_owned()?, Interest::READABLE)?;
+            Ok(Self { role, pid, channel: AsyncFd::new(ours)?, pidfd, process: Mutex::new(Process::Running(process)) })
         };
         spawn().map_err(|source| ChildError::Spawn { program: program.display().to_string(), source })
     }
