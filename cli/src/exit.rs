@@ -1,8 +1,8 @@
 //! The exit codes of `edgeguard`, few and documented.
 //!
-//! Runs in: command line. The list in `edgeguard --help` and in the manual is this one; a test compares them.
+//! Runs in: command line.
 
-/// How a command ended.
+/// How a command ended. Its words in `edgeguard --help` and in the manual are those of [`WORDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(dead_code, reason = "the list is one for all subcommands; which of them uses which code is their affair")]
@@ -27,6 +27,25 @@ pub(crate) enum ExitCode {
     Unreadable = 8,
     /// The module ran and failed: a trap, a limit, or its own exit code other than 0.
     Guest = 9,
+}
+
+/// Every exit code, and what it says.
+const WORDS: &[(ExitCode, &str)] = &[
+    (ExitCode::Ok, "done"),
+    (ExitCode::Refused, "refused by policy"),
+    (ExitCode::Usage, "usage, a bad policy, or a file or service that is not there"),
+    (ExitCode::Rejected, "signature rejected"),
+    (ExitCode::Unconfinable, "host cannot confine"),
+    (ExitCode::Killed, "worker killed by its sandbox"),
+    (ExitCode::Incomplete, "journal incomplete (audit verify)"),
+    (ExitCode::Tampered, "journal tampered with (audit verify)"),
+    (ExitCode::Unreadable, "journal unreadable (audit verify)"),
+    (ExitCode::Guest, "module failed: a trap, a limit, or its own exit code (invoke)"),
+];
+
+/// The list for `--help`.
+pub(crate) fn words() -> String {
+    WORDS.iter().map(|(code, words)| format!("  {}  {words}\n", *code as u8)).collect()
 }
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -17,7 +17,7 @@ pub(crate) struct ExplainArgs {
     /// Codes as they stand in messages: EG014, or 14.
     #[arg(value_name = "CODE", required_unless_present = "list")]
     codes: Vec<String>,
-    /// List every code with its title.
+    /// List every code with its title: those of policies, then those of signatures.
     #[arg(long)]
     list: bool,
 }
@@ -26,13 +26,16 @@ const AFTER: &str = "\
 Examples:
   edgeguard explain EG014        why it is a mistake, the wrong and the right
   edgeguard explain EG3004       a reason for which a signature is rejected
-  edgeguard explain --list       all policy codes, one a line";
+  edgeguard explain --list       all codes, one a line";
 
 pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
     let mut text = String::new();
     if args.list {
         for row in codes::TABLE {
-            let _ = writeln!(text, "{}  {:7}  {}", row.id, row.severity.as_str(), row.title);
+            let _ = writeln!(text, "{:6}  {:7}  {}", row.id, row.severity.as_str(), row.title);
+        }
+        for code in edgeguard_attest::Code::ALL {
+            let _ = writeln!(text, "{:6}  {:7}  {}", code.as_str(), "error", code.what());
         }
     }
     let mut exit = ExitCode::Ok;
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
         match explain(code) {
             Some(page) => text.push_str(&page),
             None => {
-                output::error(&format!("no message has the code `{code}`; `edgeguard explain --list` prints those of policies"));
+                output::error(&format!("no message has the code `{code}`; `edgeguard explain --list` prints all codes"));
                 exit = ExitCode::Usage;
             }
         }

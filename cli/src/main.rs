@@ -22,7 +22,7 @@ pub(crate) use exit::ExitCode;
 
 /// Admits signed wasm modules, confines them, and remembers what they did.
 #[derive(Debug, Parser)]
-#[command(name = "edgeguard", version, arg_required_else_help = true, max_term_width = 100, after_long_help = AFTER)]
+#[command(name = "edgeguard", version, arg_required_else_help = true, max_term_width = 100, after_long_help = after())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,25 +59,17 @@ enum Command {
     Man(completions::ManArgs),
 }
 
-const AFTER: &str = "\
-Exit codes:
-  0  done
-  1  refused by policy
-  2  usage, a bad policy, or a file or service that is not there
-  3  signature rejected
-  4  host cannot confine
-  5  worker killed by its sandbox
-  6  journal incomplete        (audit verify)
-  7  journal tampered with     (audit verify)
-  8  journal unreadable        (audit verify)
-  9  module failed             (invoke: a trap, a limit, or its own exit code other than 0)
-
+const EXAMPLES: &str = "\
 Examples:
   edgeguard keygen --out keys/acme                          a vendor's key, once
   edgeguard sign --key keys/acme.key voice-gate.wasm        a vendor's release
   edgeguard policy check policy.d --host                    an operator's CI
   edgeguard invoke voice-gate < hello.wav                   the running system
   edgeguard audit verify                                    an auditor's morning";
+
+fn after() -> String {
+    format!("Exit codes:\n{}\n{EXAMPLES}", exit::words())
+}
 
 fn main() -> std::process::ExitCode {
     run(Cli::parse()).into()
@@ -108,5 +100,12 @@ mod tests {
     #[test]
     fn the_arguments_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exit_codes_are_numbered_without_a_gap() {
+        let numbers: Vec<String> = exit::words().lines().filter_map(|l| l.split_whitespace().next().map(str::to_owned)).collect();
+        let expected: Vec<String> = (0..numbers.len()).map(|n| n.to_string()).collect();
+        assert_eq!(numbers, expected);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct CheckArgs {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
-    /// Read this module's imports too: which grant is missing, and which is not used. For one policy.
+    /// Read this module's imports too: which grant is missing, and which is not used. Among several policies, for the one whose `path` ends with this file's name.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 
@@ -129,22 +129,27 @@ fn check_file(path: &Path, in_dir: bool) -> Checked {
 }
 
 fn check_module(path: &Path, report: &mut Report) {
-    let [checked] = report.files.as_mut_slice() else {
-        let message = format!("`--module` takes one policy, and there are {}", report.files.len());
-        return report.general.push(Diagnostic::new(Code::NotWasm, message).help("name the one policy file that the module belongs to"));
-    };
     let name = path.display().to_string();
     let bytes = match files::read(path, edgeguard_attest::MAX_MODULE) {
         Ok(bytes) => bytes,
-        Err(diagnostic) => return checked.found.push(diagnostic),
+        Err(diagnostic) => return report.general.push(diagnostic),
     };
-    match (imports::read(&bytes), &checked.policy) {
-        (Ok(imports), Some(policy)) => checked.found.extend(policy.compare(&imports)),
-        // The policy's own mistakes come first; what it grants is not known before they are gone.
-        (Ok(_), None) => {}
-        (Err(why), _) => {
+    let imports = match imports::read(&bytes) {
+        Ok(imports) => imports,
+        Err(why) => {
             let help = "give the `.wasm` file that the vendor delivered, unpacked";
-            checked.found.push(Diagnostic::new(Code::NotWasm, format!("file is not a wasm module: it {why}")).in_file(&name).help(help));
+            return report
+                .general
+                .push(Diagnostic::new(Code::NotWasm, format!("file is not a wasm module: it {why}")).in_file(&name).help(help));
+        }
+    };
+    match report.policy_of(path) {
+        // A policy with mistakes grants nothing yet; they come first.
+        Ok(checked) => checked.found.extend(checked.policy.as_ref().map(|p| p.compare(&imports)).unwrap_or_default()),
+        Err(count) => {
+            let message = format!("module belongs to {count} of the policies, and one is expected");
+            let help = "name the module's own policy file alone, or correct its `path`";
+            report.general.push(Diagnostic::new(Code::WhichPolicy, message).in_file(&name).help(help));
         }
     }
 }
@@ -165,6 +170,17 @@ fn check_host(config: &Path, report: &mut Report) {
 impl Report {
     fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.files.iter().filter_map(|c| c.policy.as_ref())
+    }
+
+    /// The only policy, or the only one whose module is called like this file; otherwise how many are.
+    fn policy_of(&mut self, module: &Path) -> Result<&mut Checked, usize> {
+        if self.files.len() > 1 {
+            let named = |c: &Checked| c.policy.as_ref().is_some_and(|p| p.path.file_name() == module.file_name());
+            let mut indices = self.files.iter().enumerate().filter(|(_, c)| named(c)).map(|(i, _)| i);
+            let (first, rest) = (indices.next(), indices.count());
+            return first.filter(|_| rest == 0).and_then(|i| self.files.get_mut(i)).ok_or(first.map_or(0, |_| rest + 1));
+        }
+        self.files.first_mut().ok_or(0)
     }
 
     fn all(&self) -> impl Iterator<Item = &Diagnostics> {
