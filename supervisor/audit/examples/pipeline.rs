@@ -1,0 +1,187 @@
+//! How fast calls pass from a guest thread into the journal, and how small they become.
+//!
+//! Run with `cargo run --release -p edgeguard-audit --example pipeline`. One thread does everything in turn, so the rates are those of one core.
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use edgeguard_audit::Consumer;
+use edgeguard_audit::Journal;
+use edgeguard_audit::Outcome;
+use edgeguard_audit::Producer;
+use edgeguard_audit::RING_LEN;
+use edgeguard_audit::Record;
+use edgeguard_audit::Source;
+use edgeguard_audit::boottime_ns;
+use edgeguard_audit::call_id;
+use edgeguard_sandbox::SharedMemory;
+use rustix::event::EventfdFlags;
+
+/// A generator of noise (splitmix64), so that every run sees the same trace.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Log-normal around `median`: `sigma` 0.25 is what a warm system call does.
+    fn time(&mut self, median: f64, sigma: f64) -> u64 {
+        let uniform = |bits: u64| ((bits >> 11) as f64 + 1.0) / 9_007_199_254_740_993.0;
+        let (u, v) = (uniform(self.next()), uniform(self.next()));
+        (median * (sigma * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()).exp()) as u64
+    }
+}
+
+type Trace = Vec<(Record, Option<Vec<u8>>)>;
+
+struct Guest {
+    noise: Noise,
+    now: u64,
+    trace: Trace,
+}
+
+impl Guest {
+    fn call(&mut self, function: &str, median_ns: f64, handle: u32, rule: u16, n_out: u32, text: Option<String>) {
+        let interface =
+            if matches!(function, "set_input" | "compute" | "get_output") { "wasi_ephemeral_nn" } else { "wasi_snapshot_preview1" };
+        let took = self.noise.time(median_ns, 0.25);
+        self.now += self.noise.time(600.0, 0.4);
+        let record = Record {
+            time_ns: self.now,
+            call: call_id(interface, function).unwrap(),
+            outcome: Outcome::Ok,
+            flags: 0,
+            errno: 0,
+            rule,
+            handle,
+            took_ns: took.try_into().unwrap_or(u32::MAX),
+            n_in: 0,
+            n_out,
+        };
+        self.now += took;
+        self.trace.push((record, text.map(String::into_bytes)));
+    }
+}
+
+/// One call over and over, as a guest that reads a stream.
+fn looping(count: usize) -> Trace {
+    let mut guest = Guest { noise: Noise(1), now: boottime_ns(), trace: Vec::new() };
+    while guest.trace.len() < count {
+        guest.call("fd_read", 450.0, 4, 1, 4096, None);
+    }
+    guest.trace
+}
+
+/// What an inference module does: files opened by name, read in blocks, a clock, a graph, a line of output.
+fn mixed(count: usize) -> Trace {
+    let mut guest = Guest { noise: Noise(2), now: boottime_ns(), trace: Vec::new() };
+    let mut file = 0;
+    while guest.trace.len() < count {
+        file += 1;
+        guest.call("path_open", 6000.0, 3, 1, 0, Some(format!("recordings/2026-11/camera-{}/{file:06}.wav", file % 7)));
+        guest.call("fd_filestat_get", 700.0, 5, 1, 64, None);
+        for _ in 0..8 + guest.noise.next() % 24 {
+            guest.call("fd_read", 450.0, 5, 1, 4096, None);
+            guest.call("clock_time_get", 60.0, 0, 0, 8, None);
+            guest.call("set_input", 900.0, 0, 0x100, 0, None);
+            guest.call("compute", 180_000.0, 0, 0x100, 0, None);
+            guest.call("get_output", 500.0, 0, 0x100, 4, None);
+        }
+        let last = (guest.noise.next() % 4096) as u32;
+        guest.call("fd_read", 450.0, 5, 1, last, None);
+        guest.call("fd_close", 300.0, 5, 1, 0, None);
+        let line = 20 + (guest.noise.next() % 40) as u32;
+        guest.call("fd_write", 800.0, 1, 0, line, None);
+    }
+    guest.trace
+}
+
+fn pipeline(name: &str, trace: &Trace) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path(), "bench").unwrap();
+    let (memory, fd) = SharedMemory::create("ring", RING_LEN).unwrap();
+    let doorbell = Arc::new(rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap());
+    let mut producer = Producer::new(SharedMemory::map(fd.as_fd(), RING_LEN).unwrap(), doorbell).unwrap();
+    let mut consumer = Consumer::new(memory);
+    let source = Source::new("voice-gate", uuid::Uuid::from_u128(1), [1; 32], [2; 32]);
+    let before = journal.stats();
+    let mut spent = std::time::Duration::ZERO;
+    let mut batch = Vec::new();
+    for chunk in trace.chunks(4000) {
+        for (record, text) in chunk {
+            producer.push(record, text.as_deref());
+        }
+        let start = Instant::now();
+        batch.clear();
+        consumer.drain(|record, text| batch.push((record, text.map(<[u8]>::to_vec)))).unwrap();
+        journal.calls(&source, &batch).unwrap();
+        spent += start.elapsed();
+    }
+    let start = Instant::now();
+    journal.flush().unwrap();
+    spent += start.elapsed();
+    let stats = journal.stats();
+    assert_eq!(stats.records - before.records, producer.produced());
+    let records = trace.len() as f64;
+    println!(
+        "{name:8} {:>9} calls   {:5.1} M/s through drain, columns, zstd, SHA-256 and write   {:.2} bytes a call",
+        trace.len(),
+        records / spent.as_secs_f64() / 1e6,
+        (stats.detail_bytes - before.detail_bytes) as f64 / records
+    );
+    let start = Instant::now();
+    drop(journal);
+    let found = edgeguard_audit::verify(dir.path(), |_, _| {});
+    assert_eq!(found.verdict, edgeguard_audit::Verdict::Ok);
+    assert_eq!(found.records, producer.produced());
+    println!(
+        "{:8} verified in {:.1} ms, {:.1} M calls/s",
+        "",
+        start.elapsed().as_secs_f64() * 1e3,
+        records / start.elapsed().as_secs_f64() / 1e6
+    );
+}
+
+/// The cost of one push as the guest thread sees it, with and without reading the clock.
+fn push() {
+    let (memory, fd) = SharedMemory::create("ring", RING_LEN).unwrap();
+    let doorbell = Arc::new(rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap());
+    let mut producer = Producer::new(SharedMemory::map(fd.as_fd(), RING_LEN).unwrap(), doorbell).unwrap();
+    let mut consumer = Consumer::new(memory);
+    let (record, _) = looping(1).remove(0);
+    for (name, text, clock) in [
+        ("record alone", None, false),
+        ("record with a path of 40 bytes", Some([b'p'; 40]), false),
+        ("record with its time of begin and end", None, true),
+    ] {
+        const BATCH: u32 = 64;
+        let mut times = Vec::new();
+        for round in 0..100_000 {
+            let start = Instant::now();
+            for _ in 0..BATCH {
+                let time_ns = if clock { boottime_ns() } else { record.time_ns };
+                let took_ns = if clock { (boottime_ns() - time_ns) as u32 } else { record.took_ns };
+                producer.push(&Record { time_ns, took_ns, ..record }, text.as_ref().map(<[u8; 40]>::as_slice));
+            }
+            times.push(start.elapsed().as_nanos() as f64 / f64::from(BATCH));
+            if round % 25 == 0 {
+                consumer.drain(|_, _| {}).unwrap();
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        println!("push     {name:40} p50 {:5.1} ns   p99 {:5.1} ns", times[times.len() / 2], times[times.len() * 99 / 100]);
+    }
+}
+
+fn main() {
+    push();
+    pipeline("mixed", &mixed(2_000_000));
+    pipeline("loop", &looping(2_000_000));
+}

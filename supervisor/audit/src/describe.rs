@@ -1,0 +1,129 @@
+//! Events and calls in one readable line each.
+//!
+//! Runs in: CLI.
+//! Does not: let through a byte that a terminal would obey.
+
+use crate::event::Event;
+use crate::read::Call;
+use crate::record::Outcome;
+use crate::record::RULE_GRAPHS;
+use crate::record::Record;
+use crate::record::TRUNCATED;
+use crate::text::printable;
+
+/// The event in words, on one line.
+#[must_use]
+pub fn event(event: &Event) -> String {
+    printable(words(event).as_bytes())
+}
+
+fn words(event: &Event) -> String {
+    match event {
+        Event::DaemonStarted { version, pid } => format!("daemon started: release {version}, process {pid}"),
+        Event::DaemonStopped { reason } => format!("daemon stopped: {reason}"),
+        Event::PolicyLoaded { file, module, digest } => format!("policy of `{module}` loaded from `{file}`, {}", short(digest)),
+        Event::PolicyRefused { file, reason } => format!("policy `{file}` refused: {reason}"),
+        Event::ModuleAdmitted { module, digest, key, algorithm, cached, .. } => {
+            let code = if *cached { "native code from the cache" } else { "native code made anew" };
+            format!("module `{module}` admitted: {}, signed with {algorithm} by {}, {code}", short(digest), short(key))
+        }
+        Event::ModuleRefused { module, code, reason, digest } => {
+            let digest = digest.as_deref().map(|digest| format!(" {}", short(digest))).unwrap_or_default();
+            format!("module `{module}`{digest} refused ({code}): {reason}")
+        }
+        Event::CompileFinished { module, code_bytes, took_ns, .. } => {
+            format!("module `{module}` compiled: {code_bytes} bytes of native code in {}", duration(*took_ns))
+        }
+        Event::CompileFailed { module, reason, .. } => format!("module `{module}` not compiled: {reason}"),
+        Event::ProcessStarted { pid, role, subject, .. } => format!("{role} process {pid} confined{}", of(subject)),
+        Event::ProcessExited { pid, role, subject, how, .. } => format!("{role} process {pid} gone{}: {how}", of(subject)),
+        Event::InvocationStarted { id, module, peer_uid, .. } => {
+            format!("invocation {id} of `{module}` began, asked for by user {peer_uid}")
+        }
+        Event::InvocationEnded { id, module, outcome, exit_code, detail, records_produced, records_recorded, stalls, run_ns, .. } => {
+            let code = exit_code.map(|code| format!(" {code}")).unwrap_or_default();
+            let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+            let calls = if records_produced == records_recorded {
+                format!("{records_recorded} calls, all recorded")
+            } else {
+                format!("{records_recorded} of {records_produced} calls recorded")
+            };
+            let stalls = if *stalls == 0 { String::new() } else { format!(", waited {stalls} times for the journal") };
+            format!("invocation {id} of `{module}` ended: {outcome}{code}{detail} after {}, {calls}{stalls}", duration(*run_ns))
+        }
+        Event::GrantsGiven { module, dirs, graphs } => {
+            format!("module `{module}` is given directories [{}] and graphs [{}]", dirs.join(", "), graphs.join(", "))
+        }
+        Event::GraphLoaded { name, sha256, engine, target, load_ns } => {
+            format!("graph `{name}` loaded: {}, {engine} on {target}, in {}", short(sha256), duration(*load_ns))
+        }
+        Event::GraphFailed { name, reason, .. } => format!("graph `{name}` not loaded: {reason}"),
+        Event::GraphRestarted { name, reason, .. } => format!("graph `{name}` restarted: {reason}"),
+        Event::Denied { module, call, text, errno, .. } => {
+            let text = text.as_deref().map(|text| format!(" `{text}`")).unwrap_or_default();
+            format!("module `{module}` was denied {call}{text} (errno {errno})")
+        }
+        Event::RingCorrupt { module, ring, reason, .. } => format!("audit ring {ring} of `{module}` is corrupt: {reason}"),
+        Event::ControlRefused { peer_uid, what } => format!("user {peer_uid} was refused: {what}"),
+    }
+}
+
+/// The call in words, on one line.
+#[must_use]
+pub fn call(call: &Call) -> String {
+    let Record { call: id, outcome, flags, errno, rule, handle, took_ns, n_in, n_out, .. } = call.record;
+    let mut line = format!("`{}` {}", call.source.module(), id.function());
+    if let Some(text) = &call.text {
+        let more = if flags & TRUNCATED == 0 { "" } else { "…" };
+        line.push_str(&format!(" `{}{more}`", printable(text)));
+    }
+    if handle != 0 {
+        line.push_str(&format!(" handle {handle}"));
+    }
+    if n_in != 0 {
+        line.push_str(&format!(" in {n_in}"));
+    }
+    if n_out != 0 {
+        line.push_str(&format!(" out {n_out}"));
+    }
+    line.push_str(&format!(" → {}", outcome.name()));
+    if errno != 0 {
+        line.push_str(&format!(" (errno {errno})"));
+    }
+    if outcome == Outcome::Ok && rule != 0 {
+        line.push_str(&format!(" by {}", rule_name(rule)));
+    }
+    line.push_str(&format!(" {}", duration(took_ns.into())));
+    printable(line.as_bytes())
+}
+
+/// The grant that a rule number stands for: `dir 1` is the first directory of the policy, `graph 1` its first graph.
+#[must_use]
+pub fn rule_name(rule: u16) -> String {
+    match rule.checked_sub(RULE_GRAPHS) {
+        Some(graph) => format!("graph {}", u32::from(graph) + 1),
+        None => format!("dir {rule}"),
+    }
+}
+
+/// A digest's beginning, enough to tell it by.
+fn short(digest: &str) -> String {
+    match digest.get(..16) {
+        Some(start) if digest.len() > 16 => format!("{start}…"),
+        _ => digest.to_owned(),
+    }
+}
+
+fn of(subject: &str) -> String {
+    if subject.is_empty() { String::new() } else { format!(" for `{subject}`") }
+}
+
+/// Nanoseconds, in the unit that leaves the fewest digits.
+fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{}.{} µs", ns / 1_000, ns / 100 % 10),
+        1_000_000..1_000_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
+        _ => format!("{}.{:02} s", ns / 1_000_000_000, ns / 10_000_000 % 100),
+    }
+}

@@ -1,0 +1,454 @@
+//! The journal as OCSF 1.8.0, one JSON object a line, for a SIEM.
+//!
+//! Runs in: CLI.
+//! Invariant: a line is at most [`MAX_LINE`] bytes, and the same place in the journal always gives the same `metadata.uid`, so that a receiver can drop
+//! what it has already.
+//! Does not: write a denied call twice. It is a security event, and is exported as one; the call's own record is left out.
+//!
+//! Schema: <https://schema.ocsf.io/1.8.0>. What it has no field for stands under `unmapped`.
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::calls::call_id;
+use crate::describe;
+use crate::event::Event;
+use crate::ocsf_calls::Kind;
+use crate::ocsf_calls::kind;
+use crate::read::Call;
+use crate::read::Item;
+use crate::record::Outcome;
+use crate::text::cut;
+use crate::text::printable;
+
+/// Longest line, in bytes, without its end. Common receivers cut at 8 KiB.
+pub const MAX_LINE: usize = 7 * 1024;
+
+/// Turns items of one journal into OCSF.
+#[derive(Debug, Clone)]
+pub struct Ocsf {
+    /// Who writes the journal; becomes the device.
+    pub origin: String,
+    /// The kernel's id of the boot the items are from.
+    pub boot_id: String,
+}
+
+/// What differs between events, before it becomes one.
+struct Draft {
+    class: Class,
+    activity: u32,
+    activity_name: &'static str,
+    severity: Severity,
+    ok: bool,
+    denied: bool,
+    code: &'static str,
+    detail: String,
+    fields: Value,
+}
+
+#[derive(Clone, Copy)]
+enum Class {
+    File,
+    Module,
+    Process,
+    Entity,
+    Lifecycle,
+    Api,
+}
+
+#[derive(Clone, Copy)]
+enum Severity {
+    Informational = 1,
+    Medium = 3,
+    High = 4,
+}
+
+impl Class {
+    const fn uid(self) -> u32 {
+        match self {
+            Self::File => 1001,
+            Self::Module => 1005,
+            Self::Process => 1007,
+            Self::Entity => 3004,
+            Self::Lifecycle => 6002,
+            Self::Api => 6003,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::File => "File System Activity",
+            Self::Module => "Module Activity",
+            Self::Process => "Process Activity",
+            Self::Entity => "Entity Management",
+            Self::Lifecycle => "Application Lifecycle",
+            Self::Api => "API Activity",
+        }
+    }
+
+    const fn category(self) -> (u32, &'static str) {
+        match self {
+            Self::File | Self::Module | Self::Process => (1, "System Activity"),
+            Self::Entity => (3, "Identity & Access Management"),
+            Self::Lifecycle | Self::Api => (6, "Application Activity"),
+        }
+    }
+}
+
+impl Draft {
+    fn new(class: Class, (activity, activity_name): (u32, &'static str), code: &'static str, fields: Value) -> Self {
+        Self {
+            class,
+            activity,
+            activity_name,
+            severity: Severity::Informational,
+            ok: true,
+            denied: false,
+            code,
+            detail: String::new(),
+            fields,
+        }
+    }
+
+    fn failed(mut self, detail: &str) -> Self {
+        (self.ok, self.detail) = (false, detail.to_owned());
+        self.severity = Severity::Medium;
+        self
+    }
+
+    fn denied(self, detail: &str) -> Self {
+        Self { denied: true, ..self.failed(detail) }
+    }
+}
+
+impl Ocsf {
+    /// A security event as a line.
+    #[must_use]
+    pub fn event(&self, item: &Item<Event>) -> String {
+        let draft = event(&item.what);
+        self.line(item, "s", describe::event(&item.what), draft)
+    }
+
+    /// A call as a line; nothing for a denied one, which is exported as the security event that it is too.
+    #[must_use]
+    pub fn call(&self, item: &Item<Call>) -> Option<String> {
+        if item.what.record.outcome == Outcome::Denied {
+            return None;
+        }
+        Some(self.line(item, "d", describe::call(&item.what), call(&item.what)))
+    }
+
+    fn line<T>(&self, item: &Item<T>, tier: &str, message: String, draft: Draft) -> String {
+        let (category, category_name) = draft.class.category();
+        let (action, action_name) = if draft.denied { (2, "Denied") } else { (1, "Allowed") };
+        let (disposition, disposition_name) = if draft.denied { (2, "Blocked") } else { (1, "Allowed") };
+        let severity_name = match draft.severity {
+            Severity::Informational => "Informational",
+            Severity::Medium => "Medium",
+            Severity::High => "High",
+        };
+        let mut profiles = vec!["host", "security_control"];
+        if draft.fields.get("ai_model").is_some() {
+            profiles.push("ai_operation");
+        }
+        let mut event = json!({
+            "class_uid": draft.class.uid(), "class_name": draft.class.name(),
+            "category_uid": category, "category_name": category_name,
+            "activity_id": draft.activity, "activity_name": draft.activity_name,
+            "type_uid": draft.class.uid() * 100 + draft.activity, "type_name": format!("{}: {}", draft.class.name(), draft.activity_name),
+            "time": item.time_real / 1_000_000,
+            "severity_id": draft.severity as u32, "severity": severity_name,
+            "status_id": if draft.ok { 1 } else { 2 }, "status": if draft.ok { "Success" } else { "Failure" },
+            "action_id": action, "action": action_name, "disposition_id": disposition, "disposition": disposition_name,
+            "message": message,
+            "metadata": {
+                "version": VERSION,
+                "product": { "name": "Edgeguard", "vendor_name": "Edgeguard", "version": env!("CARGO_PKG_VERSION") },
+                "uid": item.position.uid(&self.origin).to_string(),
+                "original_event_uid": format!("{}/{}", self.origin, item.position),
+                "sequence": item.seq, "event_code": draft.code, "log_name": tier, "profiles": profiles,
+            },
+            "device": { "type_id": 7, "type": "IOT", "uid": self.origin, "hostname": self.origin },
+        });
+        if !self.boot_id.is_empty() {
+            set(&mut event, "/device", "boot_uid", self.boot_id.as_str().into());
+        }
+        if !draft.detail.is_empty() {
+            set(&mut event, "", "status_detail", draft.detail.into());
+        }
+        if matches!(draft.severity, Severity::High) {
+            set(&mut event, "", "is_alert", true.into());
+        }
+        if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), draft.fields) {
+            event.extend(fields);
+        }
+        clean(&mut event);
+        bounded(event)
+    }
+}
+
+fn event(event: &Event) -> Draft {
+    let daemon = json!({ "app_name": "edgeguardd" });
+    match event {
+        Event::DaemonStarted { version, pid } => {
+            let fields = json!({ "app": daemon_app(version), "unmapped": { "pid": pid } });
+            Draft::new(Class::Lifecycle, (3, "Start"), "daemon-started", fields)
+        }
+        Event::DaemonStopped { reason } => Draft {
+            detail: reason.clone(),
+            ..Draft::new(Class::Lifecycle, (4, "Stop"), "daemon-stopped", json!({ "app": daemon_app(env!("CARGO_PKG_VERSION")) }))
+        },
+        Event::PolicyLoaded { file, module, digest } => {
+            let entity = json!({ "name": module, "type_id": 5, "type": "Policy", "uid": digest, "data": { "file": file } });
+            Draft::new(Class::Entity, (3, "Update"), "policy-loaded", json!({ "entity": entity, "actor": daemon }))
+        }
+        Event::PolicyRefused { file, reason } => {
+            let entity = json!({ "name": file, "type_id": 5, "type": "Policy" });
+            Draft::new(Class::Entity, (3, "Update"), "policy-refused", json!({ "entity": entity, "actor": daemon })).denied(reason)
+        }
+        Event::ModuleAdmitted { module, digest, key, algorithm, policy_digest, cached } => {
+            let mut file = wasm_file(module, Some(digest));
+            set(&mut file, "", "signature", signature(algorithm, key));
+            let fields = json!({
+                "module": { "file": file, "load_type_id": 1, "load_type": "Standard" }, "actor": daemon,
+                "policy": { "uid": policy_digest, "name": module }, "unmapped": { "cached": cached },
+            });
+            Draft::new(Class::Module, (1, "Load"), "module-admitted", fields)
+        }
+        Event::ModuleRefused { module, code, reason, digest } => {
+            let file = wasm_file(module, digest.as_deref());
+            let fields =
+                json!({ "module": { "file": file, "load_type_id": 1, "load_type": "Standard" }, "actor": daemon, "status_code": code });
+            Draft::new(Class::Module, (1, "Load"), "module-refused", fields).denied(reason)
+        }
+        Event::CompileFinished { module, digest, code_bytes, took_ns } => {
+            let file = wasm_file(module, Some(digest));
+            let fields = json!({
+                "module": { "file": file, "load_type_id": 0, "load_type": "Unknown" }, "actor": daemon,
+                "duration": took_ns / 1_000_000, "unmapped": { "code_bytes": code_bytes },
+            });
+            Draft::new(Class::Module, (99, "Compile"), "compile-finished", fields)
+        }
+        Event::CompileFailed { module, digest, reason } => {
+            let fields = json!({ "module": { "file": wasm_file(module, Some(digest)), "load_type_id": 0, "load_type": "Unknown" }, "actor": daemon });
+            Draft::new(Class::Module, (99, "Compile"), "compile-failed", fields).failed(reason)
+        }
+        Event::ProcessStarted { pid, role, subject, report } => {
+            let fields =
+                json!({ "process": child(*pid, role, subject), "actor": daemon, "unmapped": { "subject": subject, "report": report } });
+            Draft::new(Class::Process, (1, "Launch"), "process-started", fields)
+        }
+        Event::ProcessExited { pid, role, subject, how, exit_code, signal } => {
+            let mut fields =
+                json!({ "process": child(*pid, role, subject), "actor": daemon, "unmapped": { "subject": subject, "signal": signal } });
+            if let Some(code) = exit_code {
+                set(&mut fields, "", "exit_code", (*code).into());
+            }
+            let draft = Draft::new(Class::Process, (2, "Terminate"), "process-exited", fields);
+            if *exit_code == Some(0) { Draft { detail: how.clone(), ..draft } } else { draft.failed(how) }
+        }
+        Event::InvocationStarted { id, module, instance, peer_uid } => {
+            let actor = json!({ "app_name": "edgeguardd", "user": { "uid": peer_uid.to_string() } });
+            Draft::new(
+                Class::Process,
+                (1, "Launch"),
+                "invocation-started",
+                json!({ "process": instance_of(module, id, instance), "actor": actor }),
+            )
+        }
+        Event::InvocationEnded { id, module, instance, outcome, exit_code, detail, records_produced, records_recorded, stalls, run_ns } => {
+            let mut fields = json!({
+                "process": instance_of(module, id, instance), "actor": daemon, "duration": run_ns / 1_000_000, "status_code": outcome,
+                "unmapped": { "records_produced": records_produced, "records_recorded": records_recorded, "stalls": stalls, "run_ns": run_ns },
+            });
+            if let Some(code) = exit_code {
+                set(&mut fields, "", "exit_code", (*code).into());
+            }
+            let draft = Draft::new(Class::Process, (2, "Terminate"), "invocation-ended", fields);
+            if *exit_code == Some(0) { draft } else { draft.failed(if detail.is_empty() { outcome } else { detail }) }
+        }
+        Event::GrantsGiven { module, dirs, graphs } => {
+            let entity = json!({ "name": module, "type_id": 5, "type": "Policy", "data": { "dirs": dirs, "graphs": graphs } });
+            Draft::new(Class::Entity, (10, "Activate"), "grants-given", json!({ "entity": entity, "actor": daemon }))
+        }
+        Event::GraphLoaded { name, sha256, engine, target, load_ns } => {
+            let app = json!({ "name": name, "uid": sha256, "vendor_name": "wasi-nn", "feature": { "name": engine } });
+            Draft::new(
+                Class::Lifecycle,
+                (3, "Start"),
+                "graph-loaded",
+                json!({ "app": app, "duration": load_ns / 1_000_000, "unmapped": { "target": target } }),
+            )
+        }
+        Event::GraphFailed { name, sha256, reason } => Draft::new(
+            Class::Lifecycle,
+            (3, "Start"),
+            "graph-failed",
+            json!({ "app": { "name": name, "uid": sha256, "vendor_name": "wasi-nn" } }),
+        )
+        .failed(reason),
+        Event::GraphRestarted { name, sha256, reason } => {
+            let app = json!({ "name": name, "uid": sha256, "vendor_name": "wasi-nn" });
+            Draft::new(Class::Lifecycle, (5, "Restart"), "graph-restarted", json!({ "app": app })).failed(reason)
+        }
+        Event::Denied { module, instance, ring, call, text, errno, .. } => {
+            let kind = call.split_once('#').and_then(|(interface, function)| call_id(interface, function)).map_or(Kind::Other, kind);
+            let actor = json!({ "process": { "name": module, "uid": instance, "sandbox": "wasmtime" }, "app_name": module });
+            let mut draft = of_kind(kind, call, text.as_deref(), None, module, instance);
+            set(&mut draft.fields, "", "actor", actor);
+            set(&mut draft.fields, "", "status_code", errno.to_string().into());
+            set(&mut draft.fields, "", "unmapped", json!({ "ring": ring }));
+            draft.code = "denied";
+            draft.denied("not granted")
+        }
+        Event::RingCorrupt { module, instance, reason, .. } => {
+            let fields = json!({ "process": { "name": module, "uid": instance, "sandbox": "wasmtime" }, "actor": daemon });
+            let draft = Draft::new(Class::Process, (99, "Audit ring corrupt"), "ring-corrupt", fields).denied(reason);
+            Draft { severity: Severity::High, ..draft }
+        }
+        Event::ControlRefused { peer_uid, what } => {
+            let api = json!({ "operation": what, "service": { "name": "edgeguard control" } });
+            let actor = json!({ "user": { "uid": peer_uid.to_string() } });
+            let fields = json!({ "api": api, "actor": actor, "src_endpoint": { "name": "control.sock" } });
+            Draft::new(Class::Api, (99, "Control request"), "control-refused", fields).denied("this user may not")
+        }
+    }
+}
+
+fn call(call: &Call) -> Draft {
+    let record = &call.record;
+    let source = &call.source;
+    let instance = source.instance().to_string();
+    let text = call.text.as_deref().map(printable);
+    let mut draft = of_kind(kind(record.call), &record.call.to_string(), text.as_deref(), Some(record.handle), source.module(), &instance);
+    let file = wasm_file(source.module(), Some(&source.module_sha256()));
+    let process = json!({ "name": source.module(), "uid": instance, "sandbox": "wasmtime", "file": file });
+    set(&mut draft.fields, "", "actor", json!({ "process": process, "app_name": source.module(), "app_uid": source.module_sha256() }));
+    set(&mut draft.fields, "", "policy", json!({ "uid": source.policy_sha256(), "name": source.module() }));
+    set(&mut draft.fields, "", "duration", (record.took_ns / 1_000_000).into());
+    if record.rule != 0 {
+        set(&mut draft.fields, "", "firewall_rule", json!({ "uid": describe::rule_name(record.rule) }));
+    }
+    if record.errno != 0 {
+        set(&mut draft.fields, "", "status_code", record.errno.to_string().into());
+    }
+    let unmapped = json!({ "ring": source.ring(), "handle": record.handle, "bytes_in": record.n_in, "bytes_out": record.n_out, "took_ns": record.took_ns });
+    set(&mut draft.fields, "", "unmapped", unmapped);
+    match record.outcome {
+        Outcome::Ok => draft,
+        Outcome::Denied => draft.denied("not granted"),
+        Outcome::Error | Outcome::Trapped | Outcome::Limit => {
+            Draft { severity: Severity::Informational, ..draft.failed(record.outcome.name()) }
+        }
+    }
+}
+
+/// The class that a call belongs to, with what that class demands.
+fn of_kind(kind: Kind, call: &str, text: Option<&str>, handle: Option<u32>, module: &str, instance: &str) -> Draft {
+    let (interface, function) = call.split_once('#').unwrap_or(("", call));
+    if let Kind::File(activity, name) = kind {
+        let path = text.map(str::to_owned).unwrap_or_else(|| handle.map_or_else(|| "unknown".into(), |handle| format!("handle {handle}")));
+        let base = path.trim_end_matches('/').rsplit('/').next().filter(|base| !base.is_empty()).unwrap_or(&path);
+        let mut file = json!({ "name": base, "type_id": 0, "type": "Unknown" });
+        if text.is_some() {
+            set(&mut file, "", "path", path.as_str().into());
+        }
+        return Draft::new(Class::File, (activity, name), "call", json!({ "file": file, "component": function }));
+    }
+    let activity = if matches!(kind, Kind::Read) { (2, "Read") } else { (99, "Other") };
+    let api = json!({ "operation": function, "service": { "name": interface } });
+    let mut fields = json!({ "api": api, "src_endpoint": { "name": module, "uid": instance } });
+    if let (Kind::Graph, Some(graph)) = (kind, text) {
+        set(&mut fields, "", "ai_model", json!({ "name": graph, "ai_provider": "wasi-nn" }));
+    }
+    Draft::new(Class::Api, activity, "call", fields)
+}
+
+fn daemon_app(version: &str) -> Value {
+    json!({ "name": "edgeguardd", "vendor_name": "Edgeguard", "version": version })
+}
+
+fn wasm_file(module: &str, digest: Option<&str>) -> Value {
+    let mut file = json!({ "name": format!("{module}.wasm"), "type_id": 1, "type": "Regular File" });
+    if let Some(digest) = digest {
+        set(&mut file, "", "hashes", json!([{ "algorithm_id": 3, "algorithm": "SHA-256", "value": digest }]));
+    }
+    file
+}
+
+fn signature(algorithm: &str, key: &str) -> Value {
+    let ecdsa = algorithm.to_ascii_lowercase().contains("ecdsa");
+    json!({ "algorithm_id": if ecdsa { 3 } else { 99 }, "algorithm": algorithm, "developer_uid": key })
+}
+
+fn child(pid: u32, role: &str, subject: &str) -> Value {
+    let name = format!("edgeguard-{role}");
+    if subject.is_empty() {
+        json!({ "pid": pid, "name": name })
+    } else {
+        json!({ "pid": pid, "name": name, "cmd_line": format!("{name} ({subject})") })
+    }
+}
+
+fn instance_of(module: &str, id: &str, worker: &str) -> Value {
+    json!({ "uid": id, "name": module, "sandbox": "wasmtime", "parent_process": { "uid": worker, "name": "edgeguard-worker" } })
+}
+
+/// Sets a field of the object at a place.
+fn set(value: &mut Value, at: &str, name: &str, field: Value) {
+    if let Some(object) = value.pointer_mut(at).and_then(Value::as_object_mut) {
+        object.insert(name.to_owned(), field);
+    }
+}
+
+/// Escapes what a terminal or a viewer would obey, in all texts.
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text.as_bytes()),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(fields) => fields.values_mut().for_each(clean),
+        _ => {}
+    }
+}
+
+/// The event as a line. If it is too long, its texts are cut, and `metadata` says so.
+fn bounded(mut event: Value) -> String {
+    let whole = event.to_string();
+    if whole.len() <= MAX_LINE {
+        return whole;
+    }
+    set(&mut event, "/metadata", "is_truncated", true.into());
+    set(&mut event, "/metadata", "untruncated_size", whole.len().into());
+    for longest in [1024, 256, 96] {
+        shorten(&mut event, longest);
+        let line = event.to_string();
+        if line.len() <= MAX_LINE {
+            return line;
+        }
+    }
+    // Only lists can still be long, and only what has no field of its own is a list.
+    set(&mut event, "", "unmapped", Value::Null);
+    set(&mut event, "/entity", "data", Value::Null);
+    if let Some(fields) = event.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    event.to_string()
+}
+
+fn shorten(value: &mut Value, longest: usize) {
+    match value {
+        Value::String(text) => {
+            if let (short, true) = cut(text, longest) {
+                *text = format!("{short}…");
+            }
+        }
+        Value::Array(items) => {
+            items.truncate(longest / 8);
+            items.iter_mut().for_each(|item| shorten(item, longest));
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| shorten(field, longest)),
+        _ => {}
+    }
+}
+
+const VERSION: &str = "1.8.0";
