@@ -58,12 +58,12 @@ const AFTER: &str = "\
 Exit code 0: no errors (there may be warnings). 2: errors, or a file that cannot be read.
 
 Examples:
-  edgeguard policy check voice-gate.toml                              the text alone; needs nothing of the host
-  edgeguard policy check policy.d                                     all of them, and against each other
-  edgeguard policy check voice-gate.toml --module voice-gate.wasm     what the module asks for beside what it is granted
-  edgeguard policy check /etc/edgeguard/policy.d --host               on the gateway, before `edgeguard reload`
-  edgeguard policy check policy.d --format json | jq .diagnostics     for machines
-  edgeguard explain EG014                                             what a code means";
+  edgeguard policy check voice-gate.toml                            the text alone
+  edgeguard policy check policy.d                                   and against each other
+  edgeguard policy check voice-gate.toml --module voice-gate.wasm   and what the module asks for
+  edgeguard policy check /etc/edgeguard/policy.d --host             and what this host has
+  edgeguard policy check policy.d --format json                     for machines
+  edgeguard explain EG014                                           what a code means";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {

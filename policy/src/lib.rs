@@ -44,6 +44,7 @@ mod set;
 mod source;
 mod suggest;
 mod units;
+mod values;
 
 pub use bounds::*;
 pub use codes::Code;
