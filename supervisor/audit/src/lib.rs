@@ -25,6 +25,7 @@ mod recover;
 mod ring;
 mod segment;
 mod text;
+mod time;
 mod verify;
 
 pub use calls::CallId;
@@ -58,6 +59,8 @@ pub use ring::RING_LEN;
 pub use ring::RingCorrupt;
 pub use segment::Tier;
 pub use text::printable;
+pub use time::parse_since;
+pub use time::rfc3339;
 pub use verify::Verdict;
 pub use verify::Verification;
 pub use verify::verify;
