@@ -3,6 +3,7 @@
 //! Runs on the developer's machine, with the developer's rights. Does not: ship.
 #![forbid(unsafe_code)]
 
+mod demo;
 mod failure;
 mod guests;
 mod models;
@@ -26,6 +27,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Sign, admit, confine, infer, record: the whole path on real speech, and what is refused and killed on the way
+    Demo(demo::Arguments),
     /// Build the guests for wasm into target/guests, as core modules and as components
     Guests(guests::Arguments),
     /// Fetch the models that demo and tests use into target/models
@@ -40,6 +43,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Guests(arguments) => guests::run(&arguments).map(drop),
         Task::Models(arguments) => models::run(&arguments).map(drop),
         Task::Speech(arguments) => speech::run(&arguments).map(drop),

@@ -17,7 +17,7 @@ use crate::shell;
 pub struct Arguments {
     /// Use the project's own model without trying to fetch the real one
     #[arg(long)]
-    offline: bool,
+    pub offline: bool,
 }
 
 /// The voice activity model for graph `vad`.

@@ -18,7 +18,7 @@ use crate::train::synth;
 pub struct Arguments {
     /// Use the synthetic signal without looking for recordings
     #[arg(long)]
-    offline: bool,
+    pub offline: bool,
 }
 
 /// Puts recordings into a folder, or says why it cannot.
@@ -129,7 +129,7 @@ fn copy(from: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn wavs(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn wavs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "wav")).collect())
 }
 

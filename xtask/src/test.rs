@@ -88,7 +88,9 @@ fn prepare() -> Result<()> {
 fn cargo(folder: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(folder).env("EDGEGUARD_TEST_MODELS", place::root().join("target/models"));
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR")) {
+    for (name, _) in
+        env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR"))
+    {
         cargo.env_remove(name);
     }
     cargo
@@ -96,11 +98,8 @@ fn cargo(folder: &Path) -> Command {
 
 /// Runs a test command, shows what it says, and adds up the results.
 fn count(command: &mut Command) -> Result<(Counts, bool)> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| Failure::of("cannot start cargo", error))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| Failure::of("cannot start cargo", error))?;
     let mut counts = Counts::default();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
