@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use edgeguard_audit::Consumer;
+use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Producer;
@@ -180,8 +181,27 @@ fn push() {
     }
 }
 
+/// What an event costs whoever waits for it: in the page cache, or on the disk that the temporary folder is on.
+fn events() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path(), "bench").unwrap();
+    let written = Event::InvocationStarted { id: "i".into(), module: "voice-gate".into(), instance: "w".into(), peer_uid: 1000 };
+    let durable = Event::DaemonStopped { reason: "bench".into() };
+    for (name, event, count) in [("written", written, 20_000), ("durable", durable, 300)] {
+        let mut times = Vec::new();
+        for _ in 0..count {
+            let start = Instant::now();
+            journal.event(&event).unwrap();
+            times.push(start.elapsed().as_nanos() as f64 / 1000.0);
+        }
+        times.sort_by(f64::total_cmp);
+        println!("event    {name:40} p50 {:5.1} µs   p99 {:5.1} µs", times[times.len() / 2], times[times.len() * 99 / 100]);
+    }
+}
+
 fn main() {
     push();
+    events();
     pipeline("mixed", &mixed(2_000_000));
     pipeline("loop", &looping(2_000_000));
 }

@@ -169,6 +169,7 @@ impl Header {
 
     /// Length of the whole frame in bytes.
     #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
     pub const fn len(&self) -> usize {
         HEADER_LEN + self.payload_len as usize
     }

@@ -5,7 +5,6 @@
 //! journal takes nothing more. One number counts the frames of both tiers.
 //! Does not: delete anything.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
@@ -16,6 +15,7 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::buffer::Buffer;
 use crate::clock::boottime_ns;
 use crate::clock::realtime_ns;
 use crate::columns::Encoder;
@@ -28,9 +28,10 @@ use crate::frame;
 use crate::frame::COMPRESSED;
 use crate::frame::FrameType;
 use crate::frame::Header;
-use crate::frame::MAX_EVENTS;
-use crate::frame::MAX_PAYLOAD;
 use crate::leaves::Leaves;
+use crate::payload::Boot;
+use crate::payload::Genesis;
+use crate::payload::event_json;
 use crate::position::Position;
 use crate::record::Record;
 use crate::recover;
@@ -93,52 +94,12 @@ pub(crate) struct Writer {
     pub next_seq: u64,
 }
 
-/// The calls of one frame. Texts lie in one arena, so that a call costs no allocation.
-#[derive(Debug, Default)]
-struct Buffer {
-    calls: Vec<(Record, u32, std::ops::Range<usize>)>,
-    texts: Vec<u8>,
-    sources: Vec<Source>,
-    source_ids: HashMap<Source, u32>,
-}
-
 struct Compressor(zstd::bulk::Compressor<'static>);
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Compressor")
     }
-}
-
-/// The payload of an `Events` frame is a JSON array of these.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Entry<E> {
-    /// `CLOCK_BOOTTIME` in nanoseconds.
-    pub time_ns: u64,
-    pub event: E,
-}
-
-/// The payload of a `Genesis` frame.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Genesis {
-    /// Who writes this journal.
-    pub origin: String,
-}
-
-/// The payload of a `Boot` frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Boot {
-    /// Who writes from here on.
-    pub origin: String,
-    /// The kernel's id of this boot.
-    pub boot_id: String,
-    /// The leaf of the frame before, in hex.
-    pub head: String,
-    /// How the journal was found.
-    pub recovery: Recovery,
 }
 
 impl Journal {
@@ -457,71 +418,12 @@ impl Drop for Journal {
     }
 }
 
-impl Buffer {
-    fn source(&mut self, source: &Source) -> u32 {
-        if let Some(id) = self.source_ids.get(source) {
-            return *id;
-        }
-        let id = self.sources.len() as u32;
-        self.sources.push(source.clone());
-        self.source_ids.insert(source.clone(), id);
-        id
-    }
-
-    fn push(&mut self, record: &Record, source: u32, text: Option<&[u8]>) {
-        let start = self.texts.len();
-        self.texts.extend_from_slice(text.unwrap_or_default());
-        self.calls.push((*record, source, start..self.texts.len()));
-    }
-
-    fn is_full(&self) -> bool {
-        self.calls.len() >= MAX_EVENTS || self.texts.len() >= MAX_TEXTS
-    }
-}
-
-/// The event as JSON. One whose texts are too long loses their ends rather than its place in the journal.
-fn event_json(time_ns: u64, event: &Event) -> Result<Vec<u8>, JournalError> {
-    let json = |entry: &[Entry<serde_json::Value>; 1]| serde_json::to_vec(entry).map_err(|error| JournalError::Compress(error.into()));
-    let event = serde_json::to_value(event).map_err(|error| JournalError::Compress(error.into()))?;
-    let mut entry = [Entry { time_ns, event }];
-    let mut payload = json(&entry)?;
-    if payload.len() > MAX_EVENT {
-        for entry in &mut entry {
-            shorten(&mut entry.event);
-        }
-        payload = json(&entry)?;
-    }
-    if payload.len() > MAX_PAYLOAD { Err(JournalError::TooLarge(payload.len())) } else { Ok(payload) }
-}
-
-fn shorten(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => {
-            if let (short, true) = cut(text, MAX_STRING) {
-                *text = format!("{short}…");
-            }
-        }
-        serde_json::Value::Array(items) => {
-            items.truncate(MAX_ITEMS);
-            items.iter_mut().for_each(shorten);
-        }
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(shorten),
-        _ => {}
-    }
-}
-
 /// The kernel's id of this boot.
 fn boot_id(dir: &Path) -> Result<String, JournalError> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(JournalError::io("read the boot id for an entry", dir))?;
     Ok(id.trim().to_owned())
 }
 
-/// Bytes of texts that one `Detail` frame refers to, at most.
-const MAX_TEXTS: usize = 128 << 10;
 /// Frames of calls that are kept while the disk takes nothing.
 const MAX_BUFFERS: usize = 64;
-/// An event longer than this has its texts cut.
-const MAX_EVENT: usize = 64 << 10;
-const MAX_STRING: usize = 1024;
-const MAX_ITEMS: usize = 64;
 const MAX_ORIGIN: usize = 256;

@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod call_table;
 mod calls;
 mod clock;
 mod columns;
+mod cursor;
 pub mod describe;
 mod dict;
 mod error;
@@ -18,6 +20,7 @@ mod journal;
 mod leaves;
 mod ocsf;
 mod ocsf_calls;
+mod payload;
 mod position;
 pub mod read;
 mod record;

@@ -4,15 +4,16 @@
 //! Does not: trust a file. Sizes are bounded before anything is allocated, decompression stops at [`frame::MAX_RAW`], and a frame whose leaf is
 //! not written yet is not looked at.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::columns;
 use crate::columns::BadPayload;
+use crate::cursor::Cursor;
+use crate::cursor::io_error;
+use crate::cursor::segment_name;
 use crate::dict::Dictionary;
 use crate::dict::Source;
 use crate::event::Event;
@@ -23,12 +24,12 @@ use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
 use crate::frame::Header;
 use crate::frame::MAX_RAW;
-use crate::journal::Boot;
-use crate::journal::Entry;
-use crate::journal::Genesis;
 use crate::journal::Stats;
 use crate::leaves::LEAF_LEN;
 use crate::leaves::LeafReader;
+use crate::payload::Boot;
+use crate::payload::Entry;
+use crate::payload::Genesis;
 use crate::position::Position;
 use crate::record::Record;
 use crate::segment;
@@ -103,7 +104,7 @@ pub struct Frame {
     pub offset: u64,
     /// Its header.
     pub header: Header,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Frame {
@@ -214,7 +215,7 @@ impl Reader {
     /// [`ReadError`]
     pub fn open_at(dir: &Path, frame: u64) -> Result<Self, ReadError> {
         let leaves = LeafReader::open(dir).map_err(io_error(&dir.join("leaves")))?;
-        let cursors = Tier::ALL.map(|tier| Cursor { tier, dir: dir.to_owned(), current: None, offset: 0, peeked: None });
+        let cursors = Tier::ALL.map(|tier| Cursor::new(dir, tier));
         let mut reader = Self {
             dir: dir.to_owned(),
             leaves,
@@ -281,13 +282,12 @@ impl Reader {
         // Twice, because a frame may come into one tier after that tier was looked at.
         for _ in 0..2 {
             for cursor in &mut self.cursors {
-                match cursor.peek(self.next) {
-                    Ok(Some(frame)) if frame.header.frame_no == self.next => {
-                        let frame = cursor.peeked.take();
+                match cursor.take(self.next) {
+                    Ok(Some(frame)) => {
                         self.next += 1;
-                        return Ok(frame);
+                        return Ok(Some(frame));
                     }
-                    Ok(_) => {}
+                    Ok(None) => {}
                     Err(error) => bad = Some(error),
                 }
             }
@@ -312,16 +312,11 @@ impl Reader {
     fn seek(&mut self, frame: u64) -> Result<(), ReadError> {
         self.next = frame;
         for tier in 0..self.cursors.len() {
-            let Some(cursor) = self.cursors.get_mut(tier) else { break };
-            cursor.seek(frame)?;
-            // What is before the frame in its segment is passed over, except that its strings are needed.
-            while frame > 0 {
-                let Some(cursor) = self.cursors.get_mut(tier) else { break };
-                match cursor.peek(frame) {
-                    Ok(Some(found)) if found.header.frame_no < frame => {}
-                    _ => break,
-                }
-                let Some(passed) = cursor.peeked.take() else { break };
+            if let Some(cursor) = self.cursors.get_mut(tier) {
+                cursor.seek(frame)?;
+            }
+            while let Some(passed) = self.cursors.get_mut(tier).and_then(|cursor| cursor.take_before(frame)) {
+                // What is before the frame in its segment is passed over, but its strings are needed.
                 if matches!(passed.header.kind, FrameType::Dict | FrameType::Boot | FrameType::Genesis) {
                     self.decode(&passed)?;
                 }
@@ -418,131 +413,4 @@ fn decompress<'a>(payload: &[u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8], BadC
     raw.resize(MAX_RAW, 0);
     let len = zstd::bulk::decompress_to_buffer(payload, raw.as_mut_slice()).map_err(BadContent::Compression)?;
     Ok(raw.get(..len).unwrap_or_default())
-}
-
-fn segment_name(tier: Tier, first: u64) -> String {
-    let path = segment::path(Path::new(""), tier, first);
-    path.display().to_string()
-}
-
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReadError + use<> {
-    let path = path.to_owned();
-    move |source| ReadError::Io { path, source }
-}
-
-/// A place in one tier.
-struct Cursor {
-    tier: Tier,
-    dir: PathBuf,
-    current: Option<(u64, File)>,
-    offset: u64,
-    peeked: Option<Frame>,
-}
-
-impl Cursor {
-    /// Goes to the beginning of the segment that holds this frame, if the tier has it.
-    fn seek(&mut self, frame: u64) -> Result<(), ReadError> {
-        (self.peeked, self.offset, self.current) = (None, 0, None);
-        let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;
-        let at = list.iter().rfind(|(first, _)| *first <= frame).or(list.first());
-        if let Some((first, path)) = at {
-            self.current = Some((*first, File::open(path).map_err(io_error(path))?));
-        }
-        Ok(())
-    }
-
-    /// The next frame of this tier, without taking it.
-    fn peek(&mut self, expected: u64) -> Result<Option<&Frame>, ReadError> {
-        while self.peeked.is_none() {
-            let Some((first, file)) = &self.current else {
-                if self.advance(None)? {
-                    continue;
-                }
-                return Ok(None);
-            };
-            let (first, offset) = (*first, self.offset);
-            let bad = |source| ReadError::Bad { segment: segment_name(self.tier, first), offset, expected, source };
-            let path = segment::path(&self.dir, self.tier, first);
-            let mut head = [0; HEADER_LEN];
-            let read = read_at(file, &mut head, offset).map_err(io_error(&path))?;
-            if head.iter().all(|byte| *byte == 0) {
-                if self.advance(Some(first))? {
-                    continue;
-                }
-                return Ok(None);
-            }
-            if read < HEADER_LEN {
-                return Err(bad(BadFrame::Short));
-            }
-            let header = Header::parse(&head).map_err(bad)?;
-            let mut bytes = vec![0; header.len()];
-            let read = read_at(file, &mut bytes, offset).map_err(io_error(&path))?;
-            if read < bytes.len() {
-                return Err(bad(BadFrame::Short));
-            }
-            let header = frame::check(&bytes).map_err(bad)?;
-            self.offset += bytes.len() as u64;
-            self.peeked = Some(Frame { tier: self.tier, segment: first, offset, header, bytes });
-        }
-        Ok(self.peeked.as_ref())
-    }
-
-    /// Goes to the next segment, if there is one and this one has nothing more.
-    fn advance(&mut self, after: Option<u64>) -> Result<bool, ReadError> {
-        let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;
-        let Some((first, path)) = list.iter().find(|(first, _)| after.is_none_or(|after| *first > after)) else { return Ok(false) };
-        if let Some(current) = after {
-            let path = segment::path(&self.dir, self.tier, current);
-            let rest = self.bytes_from_here(&path)?;
-            if rest.iter().any(|byte| *byte != 0) {
-                let source = frame::check(&rest).err().unwrap_or(BadFrame::Magic);
-                return Err(ReadError::Bad { segment: segment_name(self.tier, current), offset: self.offset, expected: *first, source });
-            }
-        }
-        self.current = Some((*first, File::open(path).map_err(io_error(path))?));
-        self.offset = 0;
-        Ok(true)
-    }
-
-    fn bytes_from_here(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
-        let bytes = segment::read(path).map_err(io_error(path))?;
-        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        Ok(bytes.get(offset..).unwrap_or_default().to_vec())
-    }
-
-    /// The rest of this segment, and all later ones, as far as they hold anything.
-    fn rest(&mut self) -> Result<Vec<(String, segment::Scan)>, ReadError> {
-        let mut rests = Vec::new();
-        if let Some(frame) = self.peeked.take() {
-            self.offset = frame.offset;
-        }
-        let current = self.current.as_ref().map(|(first, _)| *first);
-        for (first, path) in segment::list(&self.dir, self.tier).map_err(io_error(&self.dir))? {
-            if current.is_some_and(|current| first < current) {
-                continue;
-            }
-            if current != Some(first) {
-                self.offset = 0;
-            }
-            let scan = segment::scan(&self.bytes_from_here(&path)?);
-            if scan.stop != segment::Stop::Clean || !scan.frames.is_empty() {
-                rests.push((segment_name(self.tier, first), scan));
-            }
-        }
-        Ok(rests)
-    }
-}
-
-/// Reads as much as there is.
-fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }

@@ -143,7 +143,8 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
     let damage = damage(&tails, &leaves, kept, synced, start.min(kept), leaf_count).map_err(JournalError::io("read the leaves", dir))?;
     let first_open = beyond == 0 && damage.is_empty();
     let last = tails.iter().flat_map(Tail::headers).find(|header| header.frame_no + 1 == kept);
-    let unclean = !first_open && !(last.is_some_and(|last| last.kind == FrameType::Account) && beyond == kept);
+    let closed = beyond == kept && last.is_some_and(|last| last.kind == FrameType::Account);
+    let unclean = !first_open && !closed;
     let mut recovery = Recovery { first_open, unclean, damage, ..Recovery::default() };
 
     let next_frame = if recovery.damage.is_empty() {

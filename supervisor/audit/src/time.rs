@@ -37,7 +37,8 @@ mod tests {
     fn times_are_read_and_written() {
         assert_eq!(rfc3339(1_764_000_000_123_456_789), "2025-11-24T16:00:00.123456Z");
         assert_eq!(parse_since("2025-11-24T16:00:00Z"), Ok(1_764_000_000_000_000_000));
-        let hour = crate::realtime_ns() - parse_since("1h").unwrap();
+        let since = parse_since("1h").unwrap();
+        let hour = crate::realtime_ns() - since;
         assert!((3_600_000_000_000..3_610_000_000_000).contains(&hour), "{hour}");
         assert!(parse_since("yesterday").unwrap_err().contains("expected a time"));
         assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551Z");

@@ -339,6 +339,42 @@ fn every_flipped_bit_is_noticed() {
 }
 
 #[test]
+fn damage_of_any_kind_neither_stops_a_start_nor_a_check() {
+    let dir = small();
+    let files = files(dir.path());
+    let mut noise = 7u64;
+    let mut random = move |below: usize| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (noise >> 33) as usize % below.max(1)
+    };
+    for round in 0..200 {
+        let hurt = copy(&files, dir.path());
+        for (path, bytes) in &files {
+            let mut bytes = bytes.clone();
+            for _ in 0..random(4) {
+                let at = random(bytes.len());
+                match random(4) {
+                    _ if bytes.is_empty() => {}
+                    0 => bytes.truncate(at),
+                    1 => bytes[at..].fill(0),
+                    2 => bytes.insert(at, random(256) as u8),
+                    _ => bytes[at] = random(256) as u8,
+                }
+            }
+            fs::write(hurt.path().join(path.strip_prefix(dir.path()).unwrap()), bytes).unwrap();
+        }
+        let before = verdict(hurt.path());
+        let (mut journal, _) = open(hurt.path());
+        journal.event(&started("after")).unwrap();
+        journal.close().unwrap();
+        let after = verify(hurt.path(), |_, _| {});
+        // What was whole stays whole; nothing that was damaged below the end becomes whole by a start.
+        assert!(before != Verdict::Ok || after.verdict == Verdict::Ok, "{round}: {before:?} then {after:?}");
+        let _again = open(hurt.path());
+    }
+}
+
+#[test]
 fn a_frame_that_is_deleted_swapped_doubled_or_replaced_is_noticed() {
     let dir = small();
     let files = files(dir.path());

@@ -1,0 +1,79 @@
+//! What the frames hold that are not columns: JSON.
+//!
+//! Runs in: daemon (writes), CLI (reads).
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::error::JournalError;
+use crate::event::Event;
+use crate::frame::MAX_PAYLOAD;
+use crate::recover::Recovery;
+use crate::text::cut;
+
+/// The payload of an `Events` frame is a JSON array of these.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry<E> {
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub time_ns: u64,
+    pub event: E,
+}
+
+/// The payload of a `Genesis` frame.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Genesis {
+    /// Who writes this journal.
+    pub origin: String,
+}
+
+/// The payload of a `Boot` frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Boot {
+    /// Who writes from here on.
+    pub origin: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// The leaf of the frame before, in hex.
+    pub head: String,
+    /// How the journal was found.
+    pub recovery: Recovery,
+}
+
+/// The event as JSON. One whose texts are too long loses their ends rather than its place in the journal.
+pub(crate) fn event_json(time_ns: u64, event: &Event) -> Result<Vec<u8>, JournalError> {
+    let json = |entry: &[Entry<serde_json::Value>; 1]| serde_json::to_vec(entry).map_err(|error| JournalError::Compress(error.into()));
+    let event = serde_json::to_value(event).map_err(|error| JournalError::Compress(error.into()))?;
+    let mut entry = [Entry { time_ns, event }];
+    let mut payload = json(&entry)?;
+    if payload.len() > MAX_EVENT {
+        for entry in &mut entry {
+            shorten(&mut entry.event);
+        }
+        payload = json(&entry)?;
+    }
+    if payload.len() > MAX_PAYLOAD { Err(JournalError::TooLarge(payload.len())) } else { Ok(payload) }
+}
+
+fn shorten(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => {
+            if let (short, true) = cut(text, MAX_STRING) {
+                *text = format!("{short}…");
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items.truncate(MAX_ITEMS);
+            items.iter_mut().for_each(shorten);
+        }
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// An event longer than this has its texts cut.
+const MAX_EVENT: usize = 64 << 10;
+const MAX_STRING: usize = 1024;
+const MAX_ITEMS: usize = 64;
