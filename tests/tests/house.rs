@@ -31,15 +31,35 @@ const WRAPPERS: &[(&str, &[&str])] = &[
 
 /// What must not be anywhere below a crate of ours, and why; a star stands for any ending.
 const ABSENT: &[(&str, &[&str], &str)] = &[
-    ("edgeguardd", &["wasmtime*", "cranelift*", "rten*", "ort", "openvino", "tract*", "candle*"], "the daemon runs no module and parses no model"),
+    (
+        "edgeguardd",
+        &["wasmtime*", "cranelift*", "rten*", "ort", "openvino", "tract*", "candle*"],
+        "the daemon runs no module and parses no model",
+    ),
     ("edgeguardd", &["reqwest", "ureq", "curl", "isahc", "rustls", "native-tls", "openssl"], "nothing in admission touches a network"),
-    ("edgeguard-worker", &["edgeguard-attest", "edgeguard-policy", "sigstore*", "toml", "edgeguardd", "hyper", "rten*"], "a worker is given what it has"),
-    ("edgeguard-compile", &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "rten*"], "a compiler sees one module"),
-    ("edgeguard-graph", &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "wasmtime*"], "a graph host sees one model"),
+    (
+        "edgeguard-worker",
+        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "toml", "edgeguardd", "hyper", "rten*"],
+        "a worker is given what it has",
+    ),
+    (
+        "edgeguard-compile",
+        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "rten*"],
+        "a compiler sees one module",
+    ),
+    (
+        "edgeguard-graph",
+        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "wasmtime*"],
+        "a graph host sees one model",
+    ),
     ("edgeguard-attest", &["tokio", "hyper", "reqwest", "ureq", "rustls", "edgeguard-policy"], "verification is offline"),
     ("edgeguard-policy", &["tokio", "hyper", "rustix", "cap-std", "edgeguard-attest"], "policies are text; reading files is the caller's"),
     ("edgeguard-sandbox", &["edgeguard*", "tokio", "wasmtime*"], "the sandbox depends on nothing of ours"),
-    ("edgeguard", &["wasmtime*", "cranelift*", "rten*", "edgeguardd", "edgeguard-worker", "edgeguard-graph"], "the command line is a tool of its own"),
+    (
+        "edgeguard",
+        &["wasmtime*", "cranelift*", "rten*", "edgeguardd", "edgeguard-worker", "edgeguard-graph"],
+        "the command line is a tool of its own",
+    ),
 ];
 
 /// Words that a crate's own code may not hold, and why. `#[cfg(test)]` code comes after the product's in a file, and is not looked at.
@@ -105,7 +125,10 @@ fn the_daemon_has_no_http_client() {
 fn the_deny_file_says_the_same_of_wrappers() {
     let deny = std::fs::read_to_string(place::root().join("deny.toml")).unwrap();
     for (name, wrappers) in WRAPPERS {
-        let line = deny.lines().find(|line| line.contains(&format!("crate = \"{name}\""))).unwrap_or_else(|| panic!("deny.toml does not ban `{name}`"));
+        let line = deny
+            .lines()
+            .find(|line| line.contains(&format!("crate = \"{name}\"")))
+            .unwrap_or_else(|| panic!("deny.toml does not ban `{name}`"));
         for wrapper in *wrappers {
             assert!(line.contains(&format!("\"{wrapper}\"")), "deny.toml does not let `{wrapper}` name `{name}`");
         }
@@ -186,7 +209,11 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn an_ignored_test_says_why() {
-    let found: Vec<String> = sources().into_iter().filter(|(_, text)| text.lines().any(|line| line.trim() == concat!("#[ig", "nore]"))).map(|(name, _)| name).collect();
+    let found: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.lines().any(|line| line.trim() == concat!("#[ig", "nore]")))
+        .map(|(name, _)| name)
+        .collect();
     assert!(found.is_empty(), "`ignore` without a reason: {found:?}");
 }
 
@@ -204,7 +231,8 @@ fn no_file_names_the_machine_it_was_written_on() {
 #[test]
 fn every_test_that_the_security_document_names_exists() {
     let known = tests();
-    let missing: Vec<String> = named_tests().into_iter().filter(|(_, name)| !known.has(name)).map(|(line, name)| format!("line {line}: `{name}`")).collect();
+    let missing: Vec<String> =
+        named_tests().into_iter().filter(|(_, name)| !known.has(name)).map(|(line, name)| format!("line {line}: `{name}`")).collect();
     assert!(missing.is_empty(), "SECURITY.md names tests that do not exist:\n{}", missing.join("\n"));
 }
 
@@ -213,7 +241,8 @@ fn every_threat_names_a_test() {
     let text = std::fs::read_to_string(place::root().join("SECURITY.md")).unwrap();
     let rows: Vec<_> = threat_rows(&text).collect();
     assert!(rows.len() >= 30, "only {} rows found: has the table changed its form?", rows.len());
-    let without: Vec<String> = rows.iter().filter(|(_, row)| test_names(row).next().is_none()).map(|(line, row)| format!("line {line}: {row}")).collect();
+    let without: Vec<String> =
+        rows.iter().filter(|(_, row)| test_names(row).next().is_none()).map(|(line, row)| format!("line {line}: {row}")).collect();
     assert!(without.is_empty(), "{}", without.join("\n"));
 }
 
@@ -268,7 +297,8 @@ struct Known {
 
 impl Known {
     fn has(&self, name: &str) -> bool {
-        self.whole.contains(name) || self.endings.iter().any(|ending| name.strip_suffix(ending.as_str()).is_some_and(|start| self.whole.contains(start)))
+        self.whole.contains(name)
+            || self.endings.iter().any(|ending| name.strip_suffix(ending.as_str()).is_some_and(|start| self.whole.contains(start)))
     }
 }
 
@@ -289,7 +319,9 @@ fn tests() -> Known {
             for literal in text.split('"').skip(1).step_by(2) {
                 match literal.split_once('}') {
                     None if literal.chars().all(is_name) => drop(known.whole.insert(literal.to_owned())),
-                    Some((part, ending)) if part.starts_with('{') && ending.starts_with('_') && ending.chars().all(is_name) => known.endings.push(ending.to_owned()),
+                    Some((part, ending)) if part.starts_with('{') && ending.starts_with('_') && ending.chars().all(is_name) => {
+                        known.endings.push(ending.to_owned())
+                    }
                     _ => {}
                 }
             }
@@ -328,7 +360,8 @@ fn sources() -> BTreeMap<String, String> {
 
 /// All files that belong to the tree, by their paths from its top. Without git (an unpacked archive): all but what is built.
 fn tracked() -> Vec<String> {
-    let listed = place::run(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(place::root()));
+    let listed =
+        place::run(Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(place::root()));
     match listed {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
         _ => {

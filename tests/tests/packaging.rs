@@ -24,7 +24,8 @@ fn the_units_exposure_is_at_most_one_half() {
         return place::skip("`systemd-analyze` is not installed");
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let found = text.lines().find_map(|line| line.split_once("edgeguardd.service: ")).map(|(_, rest)| rest.split_whitespace().next().unwrap_or(""));
+    let found =
+        text.lines().find_map(|line| line.split_once("edgeguardd.service: ")).map(|(_, rest)| rest.split_whitespace().next().unwrap_or(""));
     let found: f64 = found.unwrap_or_else(|| panic!("no score in:\n{text}{}", String::from_utf8_lossy(&output.stderr))).parse().unwrap();
     assert!(found <= HIGHEST, "exposure {found}, at most {HIGHEST} is allowed:\n{text}");
 }
@@ -91,7 +92,8 @@ fn the_installer_installs_exactly_the_listed_files() {
     place::stdout(Command::new(place::root().join("packaging/install.sh")).arg(dest.path()).env("FROM", &programs));
     let mut found = BTreeSet::new();
     collect(dest.path(), dest.path(), &mut found);
-    let listed: BTreeSet<String> = include_str!("../../packaging/files.txt").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let listed: BTreeSet<String> =
+        include_str!("../../packaging/files.txt").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     assert_eq!(found, listed);
 }
 

@@ -17,7 +17,10 @@ static REPORT: OnceLock<Result<Report, String>> = OnceLock::new();
 #[track_caller]
 fn report() -> Option<&'static Report> {
     match REPORT.get_or_init(container::boot) {
-        Ok(report) => Some(report),
+        Ok(report) => {
+            assert!(report.broken.is_none(), "the container did not come to its end\n{}", report.everything());
+            Some(report)
+        }
         Err(reason) => {
             place::skip(reason);
             None
@@ -62,7 +65,9 @@ fn every_process_of_the_service_is_confined_and_has_no_capability() {
     for program in ["edgeguardd", "edgeguard-worker", "edgeguard-graph"] {
         assert!(text.lines().any(|line| line.starts_with("process ") && line.contains(program)), "no `{program}` in:\n{text}");
     }
-    let fields = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|rest| rest.trim().to_owned()).collect::<Vec<_>>();
+    let fields = |name: &str| {
+        text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
+    };
     let processes = text.lines().filter(|line| line.starts_with("process ")).count();
     for (name, wanted) in [("CapEff", "0000000000000000"), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")] {
         assert_eq!(fields(name), vec![wanted.to_owned(); processes], "{name} in:\n{text}");

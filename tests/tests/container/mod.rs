@@ -13,6 +13,8 @@ use crate::place;
 /// What the container's own script found out: see `check.sh`.
 pub struct Report {
     root: PathBuf,
+    /// Why the container did not come to its end, where it did not.
+    pub broken: Option<String>,
 }
 
 impl Report {
@@ -39,10 +41,15 @@ impl Report {
 
     /// All that one needs to see when a step failed.
     pub fn everything(&self) -> String {
-        let mut names: Vec<_> = fs::read_dir(self.file("")).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(self.file("")).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         names.sort();
-        let wanted = names.iter().filter(|path| path.file_name() != Some(OsStr::new("show")) && path.file_name() != Some(OsStr::new("show-after-stop")));
-        wanted.map(|path| format!("--- {}\n{}", path.display(), fs::read_to_string(path).unwrap_or_default())).collect()
+        let wanted = names
+            .iter()
+            .filter(|path| path.file_name() != Some(OsStr::new("show")) && path.file_name() != Some(OsStr::new("show-after-stop")));
+        let texts: String =
+            wanted.map(|path| format!("--- {}\n{}", path.display(), fs::read_to_string(path).unwrap_or_default())).collect();
+        format!("{}\n{texts}", self.broken.as_deref().unwrap_or_default())
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -50,7 +57,7 @@ impl Report {
     }
 }
 
-/// Boots, runs, and reports; or says what is missing on this machine.
+/// Boots, runs, and reports; or says what is missing on this machine. What goes wrong once nothing is missing is in the report.
 pub fn boot() -> Result<Report, String> {
     let programs = place::programs();
     for program in ["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph"] {
@@ -58,13 +65,24 @@ pub fn boot() -> Result<Report, String> {
             return Err(format!("`{program}` is not built: cargo build --release --workspace --bins"));
         }
     }
+    if !voice_gate().exists() || !model().exists() {
+        return Err("`voice-gate.wasm` is not built: cargo xtask guests".into());
+    }
     let base = base()?;
-    let root = base.with_file_name(format!("systemd-run-{}", std::process::id()));
-    ok(Command::new("cp").arg("-a").arg("--reflink=auto").arg(&base).arg(&root))?;
-    let report = Report { root };
-    furnish(&report.root, &programs)?;
-    run(&report.root)?;
+    let mut report = Report { root: base.with_file_name(format!("systemd-run-{}", std::process::id())), broken: None };
+    let copied = ok(Command::new("cp").arg("-a").arg("--reflink=auto").arg(&base).arg(&report.root));
+    report.broken = copied.and_then(|()| furnish(&report.root, &programs)).and_then(|()| run(&report.root)).err();
     Ok(report)
+}
+
+/// The guest with a directory and a graph.
+fn voice_gate() -> PathBuf {
+    place::programs().with_file_name("guests").join("voice-gate.wasm")
+}
+
+/// The project's own model: it is always there.
+fn model() -> PathBuf {
+    place::root().join("models/tiny-vad.onnx")
 }
 
 impl Drop for Report {
@@ -82,7 +100,9 @@ fn base() -> Result<PathBuf, String> {
     }
     for (program, package) in [("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap")] {
         if place::run(Command::new(program).arg("--version")).is_err() {
-            ok(Command::new("apt-get").args(["install", "-y", "--no-install-recommends", package]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+            ok(Command::new("apt-get")
+                .args(["install", "-y", "--no-install-recommends", package])
+                .env("DEBIAN_FRONTEND", "noninteractive"))?;
         }
     }
     let target = place::programs().parent().map(Path::to_path_buf).unwrap_or_default();
@@ -92,7 +112,10 @@ fn base() -> Result<PathBuf, String> {
     }
     // The host's own suite: the programs were linked against its C library.
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).ok_or("`/etc/os-release` names no suite; Debian and Ubuntu do")?;
+    let suite = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .ok_or("`/etc/os-release` names no suite; Debian and Ubuntu do")?;
     let draft = target.join(format!("systemd-root-{}", std::process::id()));
     eprintln!("making a bare {suite} system in {}: about a minute and 250 MB, once", base.display());
     ok(Command::new("debootstrap").args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus", suite]).arg(&draft))?;
@@ -141,12 +164,7 @@ fn furnish(root: &Path, programs: &Path) -> Result<(), String> {
 
 /// The module with a directory and a graph, where it and its model are built.
 fn furnish_voice_gate(root: &Path, edgeguard: &Path, key: &Path, write: &dyn Fn(&str, &str) -> Result<(), String>) -> Result<(), String> {
-    let target = place::programs().parent().map(Path::to_path_buf).unwrap_or_default();
-    let module = target.join("guests/voice-gate.wasm");
-    let model = place::root().join("models/tiny-vad.onnx");
-    if !module.exists() || !model.exists() {
-        return Err("`voice-gate.wasm` is not built: cargo xtask guests".into());
-    }
+    let (module, model) = (voice_gate(), model());
     let state = root.join("var/lib/edgeguard/modules");
     for (from, to) in [(&module, state.join("voice-gate.wasm")), (&model, state.join("vad.onnx"))] {
         fs::copy(from, to).map_err(|error| error.to_string())?;
@@ -155,11 +173,15 @@ fn furnish_voice_gate(root: &Path, edgeguard: &Path, key: &Path, write: &dyn Fn(
     let digest = place::stdout(Command::new("sha256sum").arg(&model));
     let digest = digest.split_whitespace().next().unwrap_or("");
     let example = include_str!("../../../packaging/examples/voice-gate.toml");
-    let policy = example.replace(&"0".repeat(64), digest).replace("/var/lib/edgeguard/models/silero_vad.onnx", "/var/lib/edgeguard/modules/vad.onnx");
+    let policy = example
+        .replace(&"0".repeat(64), digest)
+        .replace("/var/lib/edgeguard/models/silero_vad.onnx", "/var/lib/edgeguard/modules/vad.onnx");
     write("etc/edgeguard/policy.d/voice-gate.toml", &policy)?;
 
     // One second of a 200 Hz tone between two of silence, 16 kHz, 16 bit: whether the model takes it for speech is not the question here.
-    let samples: Vec<u8> = (0..48_000u32).flat_map(|n| (if (16_000..32_000).contains(&n) { i16::try_from(n % 80).unwrap_or(0) * 200 - 8000 } else { 0 }).to_le_bytes()).collect();
+    let samples: Vec<u8> = (0..48_000u32)
+        .flat_map(|n| (if (16_000..32_000).contains(&n) { i16::try_from(n % 80).unwrap_or(0) * 200 - 8000 } else { 0 }).to_le_bytes())
+        .collect();
     let mut wav = Vec::from(*b"RIFF");
     wav.extend((36 + u32::try_from(samples.len()).unwrap_or(0)).to_le_bytes());
     wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
@@ -174,7 +196,7 @@ fn furnish_voice_gate(root: &Path, edgeguard: &Path, key: &Path, write: &dyn Fn(
 
 fn run(root: &Path) -> Result<(), String> {
     let mut nspawn = Command::new("timeout");
-    nspawn.args(["300", "systemd-nspawn", "--quiet", "--console=pipe"]).arg("-D").arg(root).env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
+    nspawn.args(["180", "systemd-nspawn", "--quiet", "--console=pipe"]).arg("-D").arg(root).env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     // nspawn's own filter does not know Landlock before systemd 255.
     nspawn.arg("--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self");
     if !Path::new("/run/systemd/system").exists() {
@@ -217,6 +239,8 @@ After=edgeguardd.service
 [Service]
 Type=oneshot
 ExecStart=/check.sh
+ExecStopPost=/bin/systemctl --force exit 0
+TimeoutStartSec=150
 ";
 
 const TARGET: &str = "[Unit]
