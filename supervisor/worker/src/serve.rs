@@ -193,7 +193,7 @@ impl Pool {
         let doorbell = Arc::new(doorbell);
         let assignment = Arc::new(assignment);
         let clock = Clock::new(lanes.len());
-        let (ready, all_ready) = mpsc::sync_channel(lanes.len());
+        let (ready, all_ready) = mpsc::sync_channel(lanes.len() + 1);
         let idle = Arc::new(Mutex::new(Vec::with_capacity(lanes.len())));
         let graphs = assignment.graphs.len();
         let mut pool = Self { control: Arc::clone(control), jobs: Vec::new(), idle: Arc::clone(&idle), slots: Vec::new(), graphs };
@@ -216,9 +216,14 @@ impl Pool {
             pool.jobs.push(sender);
             pool.slots.push(slots);
         }
-        spawn("clock".into(), move || clock.run(|| runner.tick(), stuck))?;
+        // It says when it has begun, like the guest threads: what a thread does to come into being is not possible after the lock.
+        let begun = ready.clone();
+        spawn("clock".into(), move || {
+            let _ = begun.send(Ok(()));
+            clock.run(|| runner.tick(), stuck);
+        })?;
         drop(ready);
-        for _ in 0..count {
+        for _ in 0..=count {
             all_ready.recv().map_err(|_| Refusal::Thread(std::io::Error::other("a guest thread ended")))??;
         }
         Ok(pool)

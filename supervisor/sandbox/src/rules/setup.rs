@@ -1,7 +1,7 @@
 //! What a child needs besides, while it builds its state: from hardening to the final lock.
 //!
 //! Runs in: worker, graph host, compiler. Nothing untrusted runs in this phase; what is untrusted is the module or model that
-//! is read at its end. No row creates a process or a socket, executes a program, or touches another process.
+//! is read at its end. No row creates a process or a socket that can be connected, executes a program, or touches another process.
 
 use libc::*;
 
@@ -86,6 +86,7 @@ const ANY: &[Rule] = &[
 const WORKER: &[Rule] = &[
     call!(SYS_mmap, "native code is mapped from sealed memory"),
     call!(SYS_mprotect, "native code where memory-deny-write-execute is missing"),
+    call!(SYS_socketpair, [arg(0).is(AF_UNIX)], "tokio makes a pair for signals with its first runtime; it leads nowhere but to itself"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_readlink, "where a granted directory lies"),
     call!(SYS_mkdirat, [arg(0).is_not(AT_FDCWD)], "mount points in the own root"),
