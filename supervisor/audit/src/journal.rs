@@ -149,23 +149,40 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]: then the event is not in the journal, and what it would have allowed must not happen.
     pub fn event(&mut self, event: &Event) -> Result<Position, JournalError> {
+        let position = self.append(event)?;
+        if event.durable() {
+            self.commit()?;
+        }
+        Ok(position)
+    }
+
+    /// Appends a security event that [`Journal::commit`] will bring to the disk, so that several can share one wait. Until then it allows nothing.
+    ///
+    /// # Errors
+    /// [`JournalError`]: then the event is not in the journal.
+    pub fn append(&mut self, event: &Event) -> Result<Position, JournalError> {
         let time_ns = boottime_ns();
         let payload = event_json(time_ns, event)?;
         // Calls that came before the event stand before it.
         self.write_detail()?;
-        if event.durable() {
-            self.sync_tier(Tier::Detail)?;
-        }
         let header = self.header(FrameType::Events, 1, self.security.next_seq, time_ns);
         let frame = self.write(Tier::Security, header, &payload)?;
         self.stats.events += 1;
-        if event.durable() {
-            // The leaves can wait: a start after a crash computes them from the frames.
-            self.sync_tier(Tier::Security)?;
-            self.synced = self.next_frame;
-            self.stats.syncs += 1;
-        }
         Ok(Position { epoch: 0, frame, index: 0 })
+    }
+
+    /// Brings every frame to the disk.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn commit(&mut self) -> Result<(), JournalError> {
+        // The calls first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
+        // from the frames.
+        self.sync_tier(Tier::Detail)?;
+        self.sync_tier(Tier::Security)?;
+        self.synced = self.next_frame;
+        self.stats.syncs += 1;
+        Ok(())
     }
 
     /// Takes calls, in the order in which they came out of a ring. They are in a frame after 4096 of them, at the next event, or at [`Journal::flush`].
@@ -326,7 +343,7 @@ impl Journal {
         let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
         let mut frame = std::mem::take(&mut self.frame);
         let sealed = Header { unsynced, ..header }.seal(payload, &mut frame);
-        let written = sealed.map_err(|_| JournalError::TooLarge(payload.len())).and_then(|()| self.append(tier, &frame));
+        let written = sealed.map_err(|_| JournalError::TooLarge(payload.len())).and_then(|()| self.append_frame(tier, &frame));
         let len = frame.len() as u64;
         self.frame = frame;
         written?;
@@ -342,7 +359,7 @@ impl Journal {
         Ok(number)
     }
 
-    fn append(&mut self, tier: Tier, frame: &[u8]) -> Result<(), JournalError> {
+    fn append_frame(&mut self, tier: Tier, frame: &[u8]) -> Result<(), JournalError> {
         let dir = self.dir.clone();
         let number = self.next_frame;
         self.leaves.reserve(number).map_err(JournalError::io("allocate a leaf", &dir))?;
@@ -378,12 +395,9 @@ impl Journal {
     }
 
     fn sync_files(&mut self) -> Result<(), JournalError> {
-        self.sync_tier(Tier::Detail)?;
-        self.sync_tier(Tier::Security)?;
+        self.commit()?;
         self.leaves.sync().map_err(JournalError::io("sync the leaves", &self.dir))?;
-        self.synced = self.next_frame;
         self.unsynced_since = None;
-        self.stats.syncs += 1;
         Ok(())
     }
 
