@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
+use http_body_util::channel::Sender;
 use hyper::Method;
 use hyper::Request;
 use hyper::Response;
@@ -135,21 +136,7 @@ fn on_runtime<F: Future<Output = Result<ExitCode, ControlError>>>(work: F) -> Re
 }
 
 async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
-    let (mut input, body) = Channel::<Bytes>::new(4);
-    if args.interactive || !std::io::stdin().is_terminal() {
-        tokio::spawn(async move {
-            let mut stdin = tokio::io::stdin();
-            let mut chunk = vec![0; 32 * 1024];
-            while let Ok(len) = stdin.read(&mut chunk).await {
-                let Some(data) = chunk.get(..len).filter(|data| !data.is_empty()) else { return };
-                if input.send_data(Bytes::copy_from_slice(data)).await.is_err() {
-                    return;
-                }
-            }
-        });
-    } else {
-        drop(input);
-    }
+    let (input, body) = Channel::<Bytes>::new(4);
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("/v1/modules/{}/invoke", args.name))
@@ -157,9 +144,15 @@ async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
         .header(ACCEPT, "application/vnd.edgeguard.stream")
         .body(body)
         .map_err(|_| ControlError::Refused(format!("`{}` is no module's name", args.name.escape_default())))?;
+    // The input waits for the answer: a daemon that refuses reads no more, and writing on would hide what it says.
     let answer = send(&args.socket.socket, request).await?;
     if answer.status() != StatusCode::OK {
         return Err(refusal(answer).await?);
+    }
+    if args.interactive || !std::io::stdin().is_terminal() {
+        tokio::spawn(feed(input));
+    } else {
+        drop(input);
     }
     let mut kept = args.json.then(Kept::default);
     let ending = read_frames(answer.into_body(), kept.as_mut()).await?;
@@ -174,6 +167,18 @@ async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
         (Some("killed"), _) => ExitCode::Killed,
         _ => ExitCode::Guest,
     })
+}
+
+/// Standard input into the request's body, until either ends.
+async fn feed(mut input: Sender<Bytes>) {
+    let mut stdin = tokio::io::stdin();
+    let mut chunk = vec![0; 32 * 1024];
+    while let Ok(len) = stdin.read(&mut chunk).await {
+        let Some(data) = chunk.get(..len).filter(|data| !data.is_empty()) else { return };
+        if input.send_data(Bytes::copy_from_slice(data)).await.is_err() {
+            return;
+        }
+    }
 }
 
 #[derive(Default)]

@@ -15,7 +15,6 @@ use edgeguard_attest::Rejection;
 use edgeguard_attest::TrustError;
 use edgeguard_attest::TrustRoot;
 use edgeguard_attest::TrustedKey;
-use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::Policy;
@@ -70,6 +69,9 @@ pub enum Refusal {
     /// The module asks for what the policy does not grant.
     #[error("the module asks for what its policy does not grant: {0}")]
     NotGranted(String),
+    /// What was signed is no valid module.
+    #[error("the module, as it was signed, is not valid")]
+    Malformed(#[source] edgeguard_policy::imports::ImportsError),
     /// It does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -104,7 +106,7 @@ impl Refusal {
             Self::Signature(rejection) => rejection.code.to_string(),
             Self::NotGranted(_) => "EG7002".into(),
             Self::Handle(_) | Self::Read { .. } | Self::Key { .. } | Self::Trust(_) => "EG7001".into(),
-            Self::Compile(_) => "EG7003".into(),
+            Self::Malformed(_) | Self::Compile(_) => "EG7003".into(),
             Self::Graph { .. } => "EG7004".into(),
             Self::Host(_) | Self::Threshold(_) => "EG7005".into(),
             Self::Memory(_) | Self::Ledger(_) => "EG7006".into(),
@@ -194,17 +196,17 @@ impl Gate {
 
         // Who signed it? The bytes are read once and hashed once; nothing below reads the file again.
         let trust = trust_root(policy)?;
-        let module = UnverifiedModule::from_bytes(read("the module", &policy.path, edgeguard_attest::MAX_MODULE)?)?;
+        let module = edgeguard_attest::read_module(&handle::file("module", &policy.path)?.into_std())?;
         *digest = Some(module.digest());
         let bundle = edgeguard_attest::bundle_path(&policy.path);
         if !bundle.exists() {
             return Err(Rejection::unsigned(&bundle).into());
         }
-        let bundle = read("the bundle", &bundle, edgeguard_attest::MAX_BUNDLE)?;
+        let bundle = edgeguard_attest::read_bundle(&handle::file("bundle", &bundle)?.into_std())?;
         let module = module.verify(&bundle, &trust)?;
 
         // Does the policy grant what it asks for?
-        let imports = edgeguard_policy::imports::read(module.bytes()).map_err(|error| Refusal::NotGranted(error.to_string()))?;
+        let imports = edgeguard_policy::imports::read(module.bytes()).map_err(Refusal::Malformed)?;
         fail_on_errors(&policy.compare(&imports)).map_err(Refusal::NotGranted)?;
 
         // What does it get?

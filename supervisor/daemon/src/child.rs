@@ -51,6 +51,16 @@ pub enum ChildError {
         #[source]
         source: ChannelError,
     },
+    /// It ended.
+    #[error("the {role} process {pid} ended: {exit}")]
+    Gone {
+        /// Which kind of child.
+        role: &'static str,
+        /// Its process id.
+        pid: u32,
+        /// How.
+        exit: Exit,
+    },
     /// It broke the order of the dialogue.
     #[error("the {role} process {pid} misbehaved")]
     Misbehaved {
@@ -177,6 +187,7 @@ impl Child {
                     return Ok(frame);
                 }
                 Ok(None) => ready.clear_ready(),
+                Err(ChannelError::Closed) => return Err(self.gone().await),
                 Err(source) => return Err(self.broke(source)),
             }
         }
@@ -252,6 +263,18 @@ impl Child {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It closed its end: its process is gone, or will be now.
+    async fn gone(&self) -> ChildError {
+        let exit = match tokio::time::timeout(DYING, self.reap()).await {
+            Ok(exit) => exit,
+            Err(_) => {
+                self.kill();
+                self.reap().await
+            }
+        };
+        ChildError::Gone { role: self.role, pid: self.pid, exit }
+    }
+
     fn broke(&self, source: ChannelError) -> ChildError {
         ChildError::Channel { role: self.role, pid: self.pid(), source }
     }
@@ -298,6 +321,9 @@ fn follow_log(role: &'static str, pid: u32, log: OwnedFd) -> std::io::Result<()>
     });
     Ok(())
 }
+
+/// How long a child that closed its channel may take to end.
+const DYING: Duration = Duration::from_millis(500);
 
 /// Bytes of standard error kept from one child.
 const MAX_LOG: u64 = 64 * 1024;

@@ -20,7 +20,6 @@ use edgeguard_policy::GraphGrant;
 use edgeguard_sandbox::Role;
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
-use edgeguard_wire::ChannelError;
 use edgeguard_wire::Dialogue;
 use edgeguard_wire::graph::Encoding;
 use edgeguard_wire::graph::FromGraph;
@@ -270,7 +269,7 @@ async fn watch_until_gone(child: &Child) -> (Exit, Option<&'static str>) {
         exit = child.reap() => (exit, None),
         said = child.recv::<FromGraph>(&mut dialogue) => {
             child.kill();
-            let spoke = !matches!(said, Err(ChildError::Channel { source: ChannelError::Closed, .. }));
+            let spoke = !matches!(said, Err(ChildError::Gone { .. }));
             (child.reap().await, spoke.then_some("it spoke out of turn"))
         }
     }

@@ -9,6 +9,9 @@ use std::path::Path;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use cap_std::fs::File;
+use cap_std::fs::OpenOptions;
+use cap_std::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
 
 /// Why a path did not become a handle.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +31,9 @@ pub struct HandleError {
 pub fn file(what: &'static str, path: &Path) -> Result<File, HandleError> {
     let open = || -> std::io::Result<File> {
         let (parent, name) = split(path)?;
-        let file = Dir::open_ambient_dir(parent, ambient_authority())?.open(name)?;
+        // Without waiting: opening a pipe that somebody put in the file's place would wait for a writer.
+        let options = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).clone();
+        let file = Dir::open_ambient_dir(parent, ambient_authority())?.open_with(name, &options)?;
         if !file.metadata()?.is_file() {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -84,6 +89,14 @@ mod tests {
         assert!(file("model", root.path()).is_err());
         let error = file("model", &root.path().join("absent")).unwrap_err();
         assert!(error.to_string().contains("does not exist"), "{error}");
+    }
+
+    #[test]
+    fn a_pipe_in_a_files_place_is_refused_and_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("m.wasm");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert!(file("module", &path).is_err());
     }
 
     #[test]

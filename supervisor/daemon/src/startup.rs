@@ -11,6 +11,7 @@ use edgeguard_audit::Journal;
 use edgeguard_policy::HostConfig;
 use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -70,6 +71,8 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
         return Err(StartupError::Root);
     }
     harden().map_err(|errno| StartupError::Kernel("our own hardening", errno.into()))?;
+    // Before anybody hears that we are here: a signal that comes early waits for its turn, and does not kill.
+    let signals = Signals::new()?;
 
     // 2. The journal first: whatever follows is recorded. Its lock also says that no other daemon lives on this state.
     make_dir("the state directory", &host.state_dir)?;
@@ -105,7 +108,7 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     let serving = tokio::spawn(Control::new(Arc::clone(&modules)).serve(bound.listener));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %bound.path.display(), "ready");
-    until_told(&modules, &ledger).await?;
+    until_told(signals, &modules, &ledger).await;
 
     // 6. Stop: no new requests, no children, nothing unwritten.
     notify(&[NotifyState::Stopping]);
@@ -118,18 +121,29 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     Ok(())
 }
 
+/// What the daemon listens for.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartupError> {
+        let handler = |kind| signal(kind).map_err(|error| StartupError::Kernel("signal handlers", error));
+        Ok(Self { term: handler(SignalKind::terminate())?, int: handler(SignalKind::interrupt())?, hup: handler(SignalKind::hangup())? })
+    }
+}
+
 /// The daemon's own loop: signals, the watchdog, the clock.
-async fn until_told(modules: &Arc<Modules>, ledger: &Ledger) -> Result<(), StartupError> {
-    let handler = |kind| signal(kind).map_err(|error| StartupError::Kernel("signal handlers", error));
-    let (mut term, mut int, mut hup) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?, handler(SignalKind::hangup())?);
+async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledger) {
     let mut janitor = tokio::time::interval(Duration::from_secs(10));
     let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-            _ = hup.recv() => {
+            _ = signals.term.recv() => return,
+            _ = signals.int.recv() => return,
+            _ = signals.hup.recv() => {
                 notify(&[NotifyState::Reloading]);
                 modules.load().await;
                 notify(&[NotifyState::Ready]);

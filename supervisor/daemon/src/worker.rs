@@ -110,8 +110,8 @@ impl Standby {
     /// # Errors
     /// It refuses, or is not confined as the policy wants.
     pub async fn assign(mut self, module: &Arc<Admitted>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
-        // The grant is on the disk before it is in the worker's hands.
-        ledger.record(events::grants_given(module)).await?;
+        // Written before the grant is in the worker's hands; on the disk with the next record that must be, before the worker may run.
+        ledger.note(events::grants_given(module));
         let uuid = uuid::Uuid::now_v7();
         let (assignment, fds, rings) = provisions(module)?;
         let doorbell = eventfd()?;
@@ -243,7 +243,7 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
                 }
             }
             Ok(_) => break None,
-            Err(ChildError::Channel { source: edgeguard_wire::ChannelError::Closed, .. }) => break None,
+            Err(ChildError::Gone { .. }) => break None,
             Err(error) => break Some(crate::chain(&error)),
         }
     };
