@@ -8,6 +8,7 @@
 //! 1 standard output, 2 standard error, 3 the ending as JSON, which is the last.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BufMut as _;
 use bytes::Bytes;
@@ -59,30 +60,38 @@ pub async fn invoke(control: &Arc<Control>, name: &str, peer_uid: u32, request: 
 
 async fn pump(running: Running, body: Incoming, sender: Sender<Bytes>, framed: bool) {
     let Running { stdin, stdout, stderr, ending } = running;
-    let input = tokio::spawn(feed(stdin, body));
+    let mut input = tokio::spawn(feed(stdin, body));
     let sender = Mutex::new(sender);
     tokio::join!(copy(stdout, &sender, framed.then_some(1), true), copy(stderr, &sender, framed.then_some(2), framed));
     let ending = ending.await;
-    // The guest is gone: what it did not read is not waited for.
-    input.abort();
     let mut sender = sender.into_inner();
-    let Ok(ending) = ending else { return };
-    let last = if framed {
-        sender.send_data(frame(3, super::json(&ending).as_bytes())).await
-    } else {
-        sender.send_trailers(trailers(&ending)).await
-    };
-    if last.is_err() {
-        tracing::debug!("the client left before the end");
+    if let Ok(ending) = ending {
+        let last = if framed {
+            sender.send_data(frame(3, super::json(&ending).as_bytes())).await
+        } else {
+            sender.send_trailers(trailers(&ending)).await
+        };
+        if last.is_err() {
+            tracing::debug!("the client left before the end");
+        }
+    }
+    // The answer is whole. A client that still sends may finish its sentence: the connection of one that is cut off breaks, and
+    // takes with it what it has not read yet of the answer (RFC 9112 §9.6).
+    drop(sender);
+    if tokio::time::timeout(LINGER, &mut input).await.is_err() {
+        input.abort();
     }
 }
 
-/// The request's body into the guest's standard input, until either ends.
-async fn feed(mut stdin: pipe::Sender, mut body: Incoming) {
+/// The request's body into the guest's standard input. What the guest does not take is read all the same, and dropped.
+async fn feed(stdin: pipe::Sender, mut body: Incoming) {
+    let mut stdin = Some(stdin);
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else { continue };
-        if stdin.write_all(&data).await.is_err() {
-            return;
+        if let Some(open) = &mut stdin
+            && open.write_all(&data).await.is_err()
+        {
+            stdin = None;
         }
     }
 }
@@ -123,3 +132,6 @@ fn trailers(ending: &Ending) -> HeaderMap {
     }
     trailers
 }
+
+/// How long a client may go on sending after its answer is whole.
+const LINGER: Duration = Duration::from_secs(1);
