@@ -90,7 +90,7 @@ pub enum Event {
         /// What the compiler said.
         reason: String,
     },
-    /// A child process is confined; this is written before it may run anything.
+    /// A child process is confined; this is written before it may run anything. What it may do is [`Event::GrantsGiven`], which is durable.
     ProcessStarted {
         /// Its process id.
         pid: u32,
@@ -269,13 +269,13 @@ impl Event {
             | Self::PolicyRefused { .. }
             | Self::ModuleAdmitted { .. }
             | Self::ModuleRefused { .. }
-            | Self::ProcessStarted { .. }
             | Self::GrantsGiven { .. }
             | Self::GraphLoaded { .. }
             | Self::GraphFailed { .. }
             | Self::RingCorrupt { .. } => true,
             Self::CompileFinished { .. }
             | Self::CompileFailed { .. }
+            | Self::ProcessStarted { .. }
             | Self::ProcessExited { .. }
             | Self::InvocationStarted { .. }
             | Self::InvocationEnded { .. }

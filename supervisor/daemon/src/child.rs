@@ -145,7 +145,10 @@ impl Child {
     ///
     /// # Errors
     /// [`ChildError::Spawn`]
-    #[allow(deprecated, reason = "the replacement is an unsafe fn, for descriptors that may be closed while registered; these two are owned by what registers them")]
+    #[allow(
+        deprecated,
+        reason = "the replacement is an unsafe fn, for descriptors that may be closed while registered; these two are owned by what registers them"
+    )]
     pub fn spawn(role: Role, program: &Path) -> Result<Self, ChildError> {
         let spawn = || -> std::io::Result<Self> {
             let (ours, theirs) = Channel::pair().map_err(std::io::Error::other)?;

@@ -78,14 +78,14 @@ impl Ledger {
         Ok((Self { commands, shared, next: std::sync::atomic::AtomicU64::new(1) }, thread))
     }
 
-    /// Appends an event and waits until it is there: on the disk, for those that must be ([`Event::durable`]).
+    /// Queues an event at once; the future says when it is there: on the disk, for those that must be ([`Event::durable`]).
     ///
     /// # Errors
     /// [`LedgerError::Closed`]: what the event would have allowed must not happen.
-    pub async fn record(&self, event: Event) -> Result<(), LedgerError> {
+    pub fn record(&self, event: Event) -> impl Future<Output = Result<(), LedgerError>> + use<> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Event(Box::new(event), Some(reply)));
-        answer.await.unwrap_or_else(|_| Err(LedgerError::Closed("its thread is gone".into())))
+        async move { answer.await.unwrap_or_else(|_| Err(LedgerError::Closed("its thread is gone".into()))) }
     }
 
     /// Appends an event in its turn, without waiting. A failure shows in [`Ledger::usable`].

@@ -110,8 +110,8 @@ impl Standby {
     /// # Errors
     /// It refuses, or is not confined as the policy wants.
     pub async fn assign(mut self, module: &Arc<Admitted>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
-        // Written before the grant is in the worker's hands; on the disk with the next record that must be, before the worker may run.
-        ledger.note(events::grants_given(module));
+        // On its way to the disk before the grant is in the worker's hands, and there before the worker may run: the disk and the worker work at the same time.
+        let granted = ledger.record(events::grants_given(module));
         let uuid = uuid::Uuid::now_v7();
         let (assignment, fds, rings) = provisions(module)?;
         let doorbell = eventfd()?;
@@ -127,6 +127,7 @@ impl Standby {
             _ => return Err(self.child.refused("it spoke out of turn").into()),
         };
         self.child.look()?;
+        granted.await?;
         ledger.record(events::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
         let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);
         let source = ledger.attach(source, rings, doorbell);
