@@ -1,0 +1,112 @@
+//! A module's policy, as a test writes it.
+//!
+//! Runs in: tests.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use sha2::Digest as _;
+
+use crate::house::House;
+
+/// A policy file. Every public field is a line in it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `module.name`; the files of module and policy have it too.
+    pub name: String,
+    /// The signer's key, by its name in the house.
+    pub key: String,
+    /// `limits.memory`
+    pub memory: String,
+    /// `limits.deadline`
+    pub deadline: String,
+    /// `limits.instances`
+    pub instances: u32,
+    /// `limits.output`
+    pub output: String,
+    /// `limits.open-files`
+    pub open_files: u32,
+    /// `limits.table-elements`
+    pub table_elements: u32,
+    dirs: Vec<(String, PathBuf, &'static str)>,
+    graphs: Vec<(String, PathBuf, String)>,
+}
+
+impl Policy {
+    /// No directory, no graph, one instance, generous limits.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            key: "acme".into(),
+            memory: "16 MiB".into(),
+            deadline: "20 s".into(),
+            instances: 1,
+            output: "1 MiB".into(),
+            open_files: 16,
+            table_elements: 1000,
+            dirs: Vec::new(),
+            graphs: Vec::new(),
+        }
+    }
+
+    /// Changes a field.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Grants a directory for reading.
+    #[must_use]
+    pub fn read(mut self, guest: &str, host: &Path) -> Self {
+        self.dirs.push((guest.into(), host.into(), "read"));
+        self
+    }
+
+    /// Grants a directory for reading and writing.
+    #[must_use]
+    pub fn read_write(mut self, guest: &str, host: &Path) -> Self {
+        self.dirs.push((guest.into(), host.into(), "read-write"));
+        self
+    }
+
+    /// Grants a graph, by the digest that the file has now.
+    #[must_use]
+    pub fn graph(self, name: &str, model: &Path) -> Self {
+        let digest = sha2::Sha256::digest(std::fs::read(model).unwrap());
+        self.graph_of(name, model, &hex::encode(digest))
+    }
+
+    /// Grants a graph by any digest.
+    #[must_use]
+    pub fn graph_of(mut self, name: &str, model: &Path, sha256: &str) -> Self {
+        self.graphs.push((name.into(), model.into(), sha256.into()));
+        self
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn text(&self, house: &House) -> String {
+        let mut text = format!(
+            "version = 1\n[module]\nname = {:?}\npath = {:?}\nmode = \"command\"\n[[module.signer]]\nkey = {:?}\n",
+            self.name,
+            house.module(&self.name),
+            house.path(&self.key).with_extension("pub")
+        );
+        for (guest, host, access) in &self.dirs {
+            let _ = write!(text, "[[dir]]\nguest = {guest:?}\nhost = {host:?}\naccess = {access:?}\n");
+        }
+        for (name, model, sha256) in &self.graphs {
+            let _ = write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\nencoding = \"onnx\"\ntarget = \"cpu\"\n");
+        }
+        let _ = write!(
+            text,
+            "[limits]\nmemory = {:?}\ndeadline = {:?}\ninstances = {}\noutput = {:?}\nopen-files = {}\ntable-elements = {}\n",
+            self.memory, self.deadline, self.instances, self.output, self.open_files, self.table_elements
+        );
+        text
+    }
+}
