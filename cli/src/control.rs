@@ -191,7 +191,7 @@ struct Kept {
 async fn read_frames(mut body: Incoming, mut kept: Option<&mut Kept>) -> Result<Value, ControlError> {
     let mut buffer: Vec<u8> = Vec::new();
     loop {
-        while let Some((kind, payload, used)) = next_frame(&buffer)? {
+        while let Some(Frame { kind, payload, used }) = Frame::first(&buffer)? {
             match (kind, kept.as_deref_mut()) {
                 (1, Some(kept)) => kept.stdout.extend_from_slice(payload),
                 (2, Some(kept)) => kept.stderr.extend_from_slice(payload),
@@ -211,15 +211,25 @@ async fn read_frames(mut body: Incoming, mut kept: Option<&mut Kept>) -> Result<
     }
 }
 
-/// The first whole frame: kind, payload, and bytes used.
-fn next_frame(buffer: &[u8]) -> Result<Option<(u8, &[u8], usize)>, ControlError> {
-    let Some((head, rest)) = buffer.split_first_chunk::<5>() else { return Ok(None) };
-    let [kind, len @ ..] = *head;
-    let len = u32::from_be_bytes(len) as usize;
-    if len > MAX_FRAME {
-        return Err(ControlError::Answer(format!("frame of {len} bytes")));
+/// One frame of the daemon's answer; the kinds stand in its documentation.
+struct Frame<'a> {
+    kind: u8,
+    payload: &'a [u8],
+    /// Bytes of the buffer that it takes.
+    used: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// The first frame in the buffer, once it is whole.
+    fn first(buffer: &'a [u8]) -> Result<Option<Self>, ControlError> {
+        let Some((head, rest)) = buffer.split_first_chunk::<5>() else { return Ok(None) };
+        let [kind, len @ ..] = *head;
+        let len = u32::from_be_bytes(len) as usize;
+        if len > MAX_FRAME {
+            return Err(ControlError::Answer(format!("frame of {len} bytes")));
+        }
+        Ok(rest.get(..len).map(|payload| Self { kind, payload, used: 5 + len }))
     }
-    Ok(rest.get(..len).map(|payload| (kind, payload, 5 + len)))
 }
 
 fn pass(to: &mut impl std::io::Write, payload: &[u8]) -> Result<(), ControlError> {
