@@ -12,10 +12,33 @@ use super::Rule;
 use super::call;
 use super::arg;
 
-/// Granted directories, to read.
-pub const READ: &[Rule] = &[
+/// Bits of a file's mode that lend its owner's rights to whoever executes it.
+const SET_ID: i32 = (S_ISUID | S_ISGID) as i32;
+
+/// Opening where nothing can be made, so that the mode does not count.
+pub const OPEN_TO_READ: &[Rule] = &[
     call!(SYS_openat, [arg(0).is_not(AT_FDCWD)], "open below a directory, step by step"),
     call!(SYS_openat2, [arg(0).is_not(AT_FDCWD)], "open below a directory; the kernel keeps it beneath"),
+];
+
+/// Opening where files can be made: never one that runs as this user for everybody who finds it.
+pub const OPEN_TO_WRITE: &[Rule] = &[
+    call!(SYS_openat, [arg(0).is_not(AT_FDCWD), arg(3).without(SET_ID)], "open below a directory, step by step"),
+];
+
+/// What fails where files can be made.
+pub const REFUSED_TO_WRITE: &[Rule] = &[
+    call!(SYS_openat, [arg(3).masked(S_ISUID, S_ISUID)], "a program that runs as this user, left for others to find"),
+    call!(SYS_openat, [arg(3).masked(S_ISGID, S_ISGID)], "a program that runs as this group, left for others to find"),
+];
+
+/// Calls that are said not to exist where files can be made.
+pub const NOT_THERE_TO_WRITE: &[Rule] = &[
+    call!(SYS_openat2, "the mode lies behind a pointer; wasi:filesystem then opens step by step, by calls whose mode a rule can read"),
+];
+
+/// Granted directories, to read.
+pub const READ: &[Rule] = &[
     call!(SYS_statx, [arg(0).is_not(AT_FDCWD)], "path_filestat_get, fd_filestat_get"),
     call!(SYS_newfstatat, [arg(0).is_not(AT_FDCWD)], "path_filestat_get where statx is missing"),
     call!(SYS_readlinkat, [arg(0).is_not(AT_FDCWD)], "path_readlink, and symbolic links along a path"),

@@ -66,7 +66,12 @@ pub fn stage1(role: Role) -> Vec<Table> {
 pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     let mut rules = locked(profile);
     let mut refused = common::REFUSED.to_vec();
+    let mut tables = Vec::with_capacity(3);
     if profile.role == Role::Worker && profile.filesystem == FilesystemUse::ReadWrite {
+        refused.extend(filesystem::REFUSED_TO_WRITE);
+        rules.extend(filesystem::NOT_THERE_TO_WRITE);
+        let not_there = filesystem::NOT_THERE_TO_WRITE.to_vec();
+        tables.push(Table { name: "locked, not there", effect: Effect::FailElseAllow(libc::ENOSYS), rules: not_there });
         if own_root {
             rules.extend(filesystem::WRITE_IN_OWN_ROOT);
         } else {
@@ -76,10 +81,9 @@ pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     }
     // What one filter answers with an error, the other must not kill for.
     rules.extend(refused.iter().copied());
-    vec![
-        Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: refused },
-        Table { name: "locked", effect: Effect::AllowElseKill, rules },
-    ]
+    tables.push(Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: refused });
+    tables.push(Table { name: "locked", effect: Effect::AllowElseKill, rules });
+    tables
 }
 
 /// What a locked process of this profile keeps.
@@ -92,8 +96,12 @@ fn locked(profile: &Profile) -> Vec<Rule> {
             rules.extend(common::WORKER);
             match profile.filesystem {
                 FilesystemUse::None => {}
-                FilesystemUse::ReadOnly => rules.extend(filesystem::READ),
+                FilesystemUse::ReadOnly => {
+                    rules.extend(filesystem::OPEN_TO_READ);
+                    rules.extend(filesystem::READ);
+                }
                 FilesystemUse::ReadWrite => {
+                    rules.extend(filesystem::OPEN_TO_WRITE);
                     rules.extend(filesystem::READ);
                     rules.extend(filesystem::WRITE);
                 }

@@ -89,6 +89,7 @@ const WORKER: &[Rule] = &[
     call!(SYS_socketpair, [arg(0).is(AF_UNIX)], "tokio makes a pair for signals with its first runtime; it leads nowhere but to itself"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_readlink, "where a granted directory lies"),
+    call!(SYS_openat2, [arg(0).is_not(AT_FDCWD)], "the final filter decides whether"),
     call!(SYS_mkdirat, [arg(0).is_not(AT_FDCWD)], "mount points in the own root"),
     call!(SYS_utimensat, "the final filter decides whether by path"),
     call!(SYS_open_tree, "granted directories move into the own root"),
