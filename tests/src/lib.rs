@@ -1,1 +1,11 @@
-//! (being built)
+//! What the tests of the whole have in common.
+//!
+//! Runs in: tests, on the developer's machine and in CI. Never shipped.
+//! Does not: stand in for any part of the product. Daemon, children and command line are the built programs.
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod guest;
+pub mod house;
+pub mod policy;
+pub mod redteam;
