@@ -4,6 +4,7 @@
 //! it starts runs as an unprivileged user. Each thing it says was shown has been checked: where one does not come out as it should, the demo fails.
 
 mod daemon;
+mod escape;
 mod house;
 mod policy;
 mod refusals;
@@ -62,8 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let shown = with_daemon(&mut screen, &house, &daemon, &model, &speech).map_err(|failure| daemon.explain(failure))?;
 
     screen.chapter("A worker whose native code was taken over tries to break out");
-    screen.say("A program stands in for the worker: it does what a worker does until it is confined, then calls the kernel directly.");
-    refusals::show_escape(&screen, &house)?;
+    escape::show(&screen, &house)?;
 
     screen.chapter("The journal");
     journal(&screen, &house, &daemon)?;
@@ -118,7 +118,16 @@ fn operator(screen: &Screen, house: &House, model: &Model, speech: &Recordings) 
     policy.write(house, FOLDER)?;
     screen.say(&format!("{FOLDER}/policy.d/voice-gate.toml:"));
     screen.answer(&policy.text(house));
-    let words = ["policy", "check", &format!("{FOLDER}/policy.d"), "--module", "modules/voice-gate.wasm", "--host", "--config", &format!("{FOLDER}/edgeguard.toml")];
+    let words = [
+        "policy",
+        "check",
+        &format!("{FOLDER}/policy.d"),
+        "--module",
+        "modules/voice-gate.wasm",
+        "--host",
+        "--config",
+        &format!("{FOLDER}/edgeguard.toml"),
+    ];
     screen.command(&words);
     screen.answer(&house.edgeguard(&house.path("-"), &words, "")?.exits(0)?.says("ok")?.stdout);
     // For the figures at the end: a guest that does next to nothing.
@@ -131,7 +140,11 @@ fn with_daemon(screen: &mut Screen, house: &House, daemon: &Daemon, model: &Mode
     screen.answer(&daemon.ask(house, &["status"], "")?.exits(0)?.says("voice-gate  admitted")?.says("serving by")?.stdout);
 
     screen.chapter("The module listens");
-    let whose = if model.real { "the Silero voice activity model" } else { "the project's own small voice activity model (Silero's could not be had)" };
+    let whose = if model.real {
+        "the Silero voice activity model"
+    } else {
+        "the project's own small voice activity model (Silero's could not be had)"
+    };
     screen.say(&format!("{whose}; {}", speech.source));
     let cold = invoke(screen, house, daemon, model, speech)?;
     let mut measured = Measured { cold, warm: Vec::new(), empty: Vec::new(), status: Value::Null, heard: table::duration(&speech.folder)? };
@@ -158,7 +171,8 @@ fn invoke(screen: &Screen, house: &House, daemon: &Daemon, model: &Model, speech
     let segments = answer["stdout"].as_str().unwrap_or_default();
     screen.answer(segments);
     let found = |file: &str| segments.lines().filter(|line| line.starts_with(file)).count();
-    let files: Vec<String> = speech::wavs(&speech.folder)?.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned()).collect();
+    let files: Vec<String> =
+        speech::wavs(&speech.folder)?.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned()).collect();
     // The folder has one recording in which nobody speaks.
     let spoken: Vec<&String> = files.iter().filter(|name| *name != NOISE).collect();
     if let Some(silent) = spoken.iter().find(|name| found(name) == 0) {

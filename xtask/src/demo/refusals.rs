@@ -13,7 +13,7 @@ use crate::place;
 struct Case {
     /// Its name in this demo.
     name: &'static str,
-    /// What it is up to; empty for a second look at the same.
+    /// What it is up to, numbered.
     title: &'static str,
     /// The guest in `target/guests`.
     guest: &'static str,
@@ -42,34 +42,34 @@ enum End {
 const CASES: &[Case] = &[
     Case {
         name: "unsigned",
-        title: "a module that nobody signed",
+        title: "1: a module that nobody signed",
         guest: "voice-gate",
         signature: Signature::Absent,
         audio: true,
         graph: true,
-        end: End::NotAdmitted("unsigned"),
+        end: End::NotAdmitted("module is not signed"),
     },
     Case {
         name: "altered",
-        title: "a signed module with one byte changed",
+        title: "2: a signed module with one byte changed",
         guest: "voice-gate",
         signature: Signature::Broken,
         audio: true,
         graph: true,
-        end: End::NotAdmitted("digest"),
+        end: End::NotAdmitted("not the one that was signed"),
     },
     Case {
         name: "no-graph",
-        title: "a module whose policy lacks the graph it asks for: it is granted none at all",
+        title: "3: a module whose policy lacks the graph it asks for: it is granted none at all",
         guest: "voice-gate",
         signature: Signature::Whole,
         audio: true,
         graph: false,
-        end: End::NotAdmitted("graph"),
+        end: End::NotAdmitted("EG7002"),
     },
     Case {
         name: "other-graph",
-        title: "  and one that is granted `vad`, and asks for the `wakeword` of somebody else",
+        title: "   and one that is granted `vad`, and asks for the `wakeword` of somebody else",
         guest: "ask_other_graph",
         signature: Signature::Whole,
         audio: false,
@@ -78,7 +78,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "wanderer",
-        title: "a guest that opens paths outside its grant",
+        title: "4: a guest that opens paths outside its grant",
         guest: "open_outside",
         signature: Signature::Whole,
         audio: true,
@@ -87,7 +87,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "smuggler",
-        title: "a guest that asks to load a model from bytes of its own",
+        title: "5: a guest that asks to load a model from bytes of its own",
         guest: "load_bytes",
         signature: Signature::Whole,
         audio: false,
@@ -168,46 +168,3 @@ impl Case {
         Ok(())
     }
 }
-
-/// The red-team program's rows that the demo shows, as it knows them by number.
-pub const ATTACKS: &[(&str, &str)] = &[("28", "execve(2): run another program"), ("52", "socket(2): open a TCP socket")];
-
-/// A worker whose native code has been taken over: the kernel must end it.
-pub fn show_escape(screen: &Screen, house: &House) -> Result<()> {
-    Daemon::configure(house, ESCAPE, ESCAPE_LIBEXEC)?;
-    house.folder(ESCAPE_LIBEXEC)?;
-    for program in ["edgeguard-compile", "edgeguard-graph"] {
-        house.bring(&house.path("bin").join(program), &format!("{ESCAPE_LIBEXEC}/{program}"), 0o755)?;
-    }
-    house.bring(&place::root().join("target/release/edgeguard-redteam"), &format!("{ESCAPE_LIBEXEC}/edgeguard-worker"), 0o755)?;
-    house.bring(&house.path("modules/hello.wasm"), "modules/escapee.wasm", 0o644)?;
-    super::sign(house, "modules/escapee.wasm")?;
-    Policy { name: "escapee", audio: true, graph: None }.write(house, ESCAPE)?;
-    let daemon = Daemon::start(house, ESCAPE)?;
-    attack(screen, house, &daemon).map_err(|failure| daemon.explain(failure))?;
-    daemon.stop()
-}
-
-fn attack(screen: &Screen, house: &House, daemon: &Daemon) -> Result<()> {
-    for (row, what) in ATTACKS {
-        screen.part(what);
-        let said = daemon.ask(house, &["invoke", "escapee"], &format!("{row}\n"))?.exits(5)?.says("killed")?;
-        screen.answer(&said.stderr);
-        let record = daemon.record(house, "--events", "escapee", "2")?.says("SIGSYS")?;
-        screen.say("in the journal:");
-        screen.answer(&record.stdout);
-        screen.shown("the kernel ended the worker in that very call");
-    }
-    let status = daemon.status(house)?;
-    let killed = status.pointer("/modules/0/invocations/killed").and_then(serde_json::Value::as_u64);
-    if killed != Some(ATTACKS.len() as u64) {
-        return Err(Failure::new(format!("expected {} workers killed, the daemon counts {killed:?}", ATTACKS.len())));
-    }
-    screen.say("");
-    screen.shown(&format!("the daemon is still there: it lost {} workers and started a new one each time", ATTACKS.len()));
-    Ok(())
-}
-
-/// The second daemon's folder, and its programs.
-const ESCAPE: &str = "escape";
-const ESCAPE_LIBEXEC: &str = "escape/libexec";

@@ -38,7 +38,7 @@ impl Screen {
         println!("   {}", self.painted(CYAN, &format!("$ edgeguard {}", words.join(" "))));
     }
 
-    /// What a program said. `None` where it said nothing.
+    /// What a program said.
     pub fn answer(&self, text: &str) {
         for line in text.trim_end().lines() {
             println!("   {} {}", self.painted(DIM, "|"), line.trim_end());

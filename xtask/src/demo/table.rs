@@ -36,12 +36,19 @@ impl Measured {
         let warm = |key: &str| median(self.warm.iter().map(|ending| us(ending, key)));
         screen.row("cold start: worker confined and running", &time(us(&self.cold, "cold_start_us")));
         screen.row("  a new instance in it", &time(us(&self.cold, "instantiate_us")));
-        screen.row("warm invocation of an empty guest", &format!("{}, median of {}", time(median(self.empty.iter().map(|e| us(e, "total_us")))), self.empty.len()));
-        screen.row("warm invocation of `voice-gate`", &format!("{} for {:.1} s of sound", time(warm("total_us")), self.heard.as_secs_f32()));
+        screen.row(
+            "warm invocation of an empty guest",
+            &format!("{}, median of {}", time(median(self.empty.iter().map(|e| us(e, "total_us")))), self.empty.len()),
+        );
+        screen
+            .row("warm invocation of `voice-gate`", &format!("{} for {:.1} s of sound", time(warm("total_us")), self.heard.as_secs_f32()));
         screen.row("  of which in the model", &time(warm("engine_us")));
         screen.row("  of which on the way to the model and back", &time(warm("compute_us").saturating_sub(warm("engine_us"))));
         let records = self.warm.first().map_or(0, |ending| ending["records"]["recorded"].as_u64().unwrap_or_default());
-        screen.row("  calls on record, of calls made", &format!("{records} of {}", self.warm.first().map_or(0, |e| e["records"]["produced"].as_u64().unwrap_or_default())));
+        screen.row(
+            "  calls on record, of calls made",
+            &format!("{records} of {}", self.warm.first().map_or(0, |e| e["records"]["produced"].as_u64().unwrap_or_default())),
+        );
 
         screen.part("memory: resident, of which nobody else's");
         let memory = |process: &Value| format!("{:>6.1} MiB   {:>6.1} MiB", mib(&process["resident"]), mib(&process["private"]));
@@ -70,7 +77,10 @@ fn enforced(screen: &Screen, report: &Value) -> Result<()> {
     let yes = |key: &str| if report[key] == true { "yes" } else { "NO" };
     let names = |key: &str| report[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
     let (rights, missing) = (names("rights_enforced"), names("rights_missing"));
-    screen.row("Landlock", &format!("ABI {}, {} rights handled, {} directories granted", report["landlock_abi"], rights.len(), report["granted"]));
+    screen.row(
+        "Landlock",
+        &format!("ABI {}, {} rights handled, {} directories granted", report["landlock_abi"], rights.len(), report["granted"]),
+    );
     screen.row("  rights this kernel does not know", &if missing.is_empty() { "none".to_owned() } else { missing.join(", ") });
     screen.row("seccomp", &format!("{} rows, on {} threads", report["seccomp_rules"], report["threads"]));
     let own_root = if report["own_root"] == true { "yes".to_owned() } else { format!("no: {}", word(&report["own_root_missing"])) };
@@ -112,7 +122,8 @@ pub fn median(values: impl Iterator<Item = u64>) -> u64 {
 
 fn time(us: u64) -> String {
     match us {
-        0..10_000 => format!("{us} µs"),
+        0..1_000 => format!("{us} µs"),
+        1_000..100_000 => format!("{:.2} ms", us as f64 / 1000.0),
         _ => format!("{:.1} ms", us as f64 / 1000.0),
     }
 }
@@ -138,6 +149,7 @@ mod tests {
     #[test]
     fn times_are_readable() {
         assert_eq!(time(950), "950 µs");
+        assert_eq!(time(9_495), "9.50 ms");
         assert_eq!(time(123_456), "123.5 ms");
     }
 }
