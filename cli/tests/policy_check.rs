@@ -172,8 +172,11 @@ fn a_host_on_which_all_is_well_has_nothing_to_say() {
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "m.toml: ok\n", ""));
 }
 
-/// What is done to a gateway, and the codes that must come of it. Every code of the host is here.
-const DAMAGE: &[(&str, fn(&Path), &[&str])] = &[
+/// What is done to a gateway, and the codes that must come of it.
+type Damage = (&'static str, fn(&Path), &'static [&'static str]);
+
+/// Every code of the host is here.
+const DAMAGE: &[Damage] = &[
     (
         "everything gone",
         |at| ["m.wasm", "acme.pub", "vad.onnx"].iter().for_each(|f| fs::remove_file(at.join(f)).unwrap()),

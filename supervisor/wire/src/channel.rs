@@ -182,7 +182,8 @@ impl Channel {
             })
             .flatten()
             .collect();
-        if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        // The buffer's alignment leaves room for one descriptor more than it was made for, so the count is looked at too.
+        if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
             return Err(ChannelError::TooLarge);
         }
         // An empty datagram is no frame of ours, so nothing read means the end.
