@@ -70,7 +70,8 @@ pub fn boot() -> Result<Report, String> {
     }
     let base = base()?;
     let mut report = Report { root: base.with_file_name(format!("systemd-run-{}", std::process::id())), broken: None };
-    let copied = ok(Command::new("cp").arg("-a").arg("--reflink=auto").arg(&base).arg(&report.root));
+    // The folder's content, so that it may be a link.
+    let copied = ok(Command::new("cp").args(["-a", "--reflink=auto"]).arg(base.join(".")).arg(&report.root));
     report.broken = copied.and_then(|()| furnish(&report.root, &programs)).and_then(|()| run(&report.root)).err();
     Ok(report)
 }
