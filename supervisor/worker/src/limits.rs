@@ -148,6 +148,11 @@ impl Files {
         if self.open < self.most { Ok(()) } else { Err(Stop(Limit::OpenFiles)) }
     }
 
+    /// `fd` is a granted directory.
+    pub fn granted(&mut self, fd: u32, rule: u16) {
+        self.known.insert(fd, Origin { rule, counted: false });
+    }
+
     /// `fd` was opened below `parent`.
     pub fn opened(&mut self, parent: u32, fd: u32) {
         let rule = self.rule(parent);

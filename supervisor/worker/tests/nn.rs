@@ -51,7 +51,8 @@ const DATA: &str = r#"
     (data (i32.const 400) "\c8\00\00\00\02\00\00\00\01\00\00\00\2c\01\00\00\10\00\00\00")"#;
 
 /// Opens the graph (handle at 8) and a context (handle at 12).
-const OPENED: &str = "(drop (call $by_name (i32.const 100) (i32.const 3) (i32.const 8))) (drop (call $init (i32.load (i32.const 8)) (i32.const 12)))";
+const OPENED: &str =
+    "(drop (call $by_name (i32.const 100) (i32.const 3) (i32.const 8))) (drop (call $init (i32.load (i32.const 8)) (i32.const 12)))";
 
 fn guest(start: &str) -> String {
     format!(r#"(module {IMPORTS} (memory (export "memory") 1) {DATA} (func (export "_start") {start}))"#)
@@ -102,7 +103,8 @@ fn an_inference_goes_there_and_back() {
     assert_eq!(run.finished.timing.engine_ns, 1234);
     assert!(run.finished.timing.compute_ns > 0);
     let names: Vec<String> = run.records.iter().map(common::Seen::call).collect();
-    let expected = ["load_by_name", "init_execution_context", "set_input", "compute", "get_output"].map(|name| format!("wasi_ephemeral_nn.{name}"));
+    let expected =
+        ["load_by_name", "init_execution_context", "set_input", "compute", "get_output"].map(|name| format!("wasi_ephemeral_nn.{name}"));
     assert_eq!(names[..5], expected);
     assert!(run.records[..5].iter().all(|seen| seen.record.rule == 0x100 && seen.record.outcome == Recorded::Ok));
     assert_eq!(run.records[0].text.as_deref(), Some("vad"));
@@ -132,7 +134,10 @@ fn a_graph_that_is_not_granted_is_denied_with_its_name() {
 fn hostile_tensors_are_refused() {
     // Store a 32-bit value at 400 + offset, then set.
     let with = |offset: u32, value: &str| {
-        exits(&format!("(block (result i32) (i32.store (i32.const {}) (i32.const {value})) (call $set (i32.load (i32.const 12)) (i32.const 0) (i32.const 400)))", 400 + offset))
+        exits(&format!(
+            "(block (result i32) (i32.store (i32.const {}) (i32.const {value})) (call $set (i32.load (i32.const 12)) (i32.const 0) (i32.const 400)))",
+            400 + offset
+        ))
     };
     let cases = [
         ("dims pointer out of bounds", with(0, "0xfffffff0"), 1),
@@ -158,8 +163,16 @@ fn hostile_tensors_are_refused() {
         ("context stored out of bounds", exits("(call $init (i32.const 0) (i32.const -1))"), 1),
         ("graph that does not exist", exits("(call $init (i32.const 1) (i32.const 12))"), 1),
         ("compute without a context", exits("(call $compute (i32.const -1))"), 1),
-        ("output before a compute", exits("(call $get (i32.load (i32.const 12)) (i32.const 0) (i32.const 500) (i32.const 16) (i32.const 16))"), 1),
-        ("output buffer out of bounds", exits("(call $get (i32.load (i32.const 12)) (i32.const 0) (i32.const 500) (i32.const -1) (i32.const 16))"), 1),
+        (
+            "output before a compute",
+            exits("(call $get (i32.load (i32.const 12)) (i32.const 0) (i32.const 500) (i32.const 16) (i32.const 16))"),
+            1,
+        ),
+        (
+            "output buffer out of bounds",
+            exits("(call $get (i32.load (i32.const 12)) (i32.const 0) (i32.const 500) (i32.const -1) (i32.const 16))"),
+            1,
+        ),
         ("builders out of bounds", exits("(call $load (i32.const -1) (i32.const -1) (i32.const 99) (i32.const 2) (i32.const -1))"), 6),
         ("closed twice", exits("(i32.add (call $fini (i32.load (i32.const 12))) (call $fini (i32.load (i32.const 12))))"), 1),
     ];
