@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -187,13 +188,25 @@ async fn permit(module: &Arc<Module>) -> Result<OwnedSemaphorePermit, InvokeErro
     if let Ok(permit) = Arc::clone(&module.permits).try_acquire_owned() {
         return Ok(permit);
     }
-    if module.waiting.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
-        module.waiting.fetch_sub(1, Ordering::AcqRel);
-        return Err(InvokeError::Busy(module.name.clone()));
+    let Some(_waiting) = Waiting::begin(&module.waiting) else { return Err(InvokeError::Busy(module.name.clone())) };
+    Arc::clone(&module.permits).acquire_owned().await.map_err(|_closed| InvokeError::Replaced(module.name.clone()))
+}
+
+/// A place in the queue. A client that leaves takes its place with it: the future that waits is dropped then, and this with it.
+struct Waiting<'m>(&'m AtomicUsize);
+
+impl<'m> Waiting<'m> {
+    fn begin(waiting: &'m AtomicUsize) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::AcqRel);
+        let place = Self(waiting);
+        (before < MAX_WAITING).then_some(place)
     }
-    let permit = Arc::clone(&module.permits).acquire_owned().await;
-    module.waiting.fetch_sub(1, Ordering::AcqRel);
-    permit.map_err(|_closed| InvokeError::Replaced(module.name.clone()))
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {

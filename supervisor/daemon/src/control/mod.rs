@@ -10,21 +10,27 @@ mod routes;
 mod status;
 mod stream;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 
+pub use peer::Peer;
 pub use peer::Rights;
 
 use crate::events;
@@ -38,7 +44,8 @@ pub struct Control {
     /// When the daemon came up.
     pub started: std::time::Instant,
     rights: Rights,
-    connections: Arc<Semaphore>,
+    /// Open connections of each user.
+    connections: Mutex<HashMap<u32, usize>>,
 }
 
 impl Control {
@@ -46,21 +53,14 @@ impl Control {
     #[must_use]
     pub fn new(modules: Arc<Modules>) -> Arc<Self> {
         let rights = Rights::new(&modules.gate().host);
-        Arc::new(Self { modules, started: std::time::Instant::now(), rights, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) })
+        Arc::new(Self { modules, started: std::time::Instant::now(), rights, connections: Mutex::default() })
     }
 
     /// Serves until it is dropped.
     pub async fn serve(self: Arc<Self>, listener: UnixListener) {
         loop {
-            let Ok(slot) = Arc::clone(&self.connections).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let control = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        control.connection(stream).await;
-                        drop(slot);
-                    });
-                }
+                Ok((stream, _)) => drop(tokio::spawn(Arc::clone(&self).connection(stream))),
                 Err(error) => {
                     tracing::error!(%error, "cannot accept a control connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -69,9 +69,15 @@ impl Control {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: UnixStream) {
+    async fn connection(self: Arc<Self>, mut stream: UnixStream) {
         let Ok(credentials) = stream.peer_cred() else { return };
         let peer = self.rights.of(credentials.uid(), credentials.gid());
+        let Some(_slot) = self.slot(peer) else {
+            tracing::warn!(uid = peer.uid, "too many control connections");
+            // It may not read this, and is not waited for.
+            let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(TOO_MANY)).await;
+            return;
+        };
         if !peer.may_ask {
             tracing::warn!(uid = peer.uid, "control connection refused");
             self.modules.gate().ledger.note(events::control_refused(peer.uid, "connect"));
@@ -88,6 +94,43 @@ impl Control {
             tracing::debug!(%error, "control connection ended");
         }
     }
+}
+
+impl Control {
+    /// Room for one more connection of this user, unless it has its share: nobody's connections keep an administrator's out.
+    fn slot(&self, peer: Peer) -> Option<Slot<'_>> {
+        let mut connections = lock(&self.connections);
+        let all: usize = connections.values().sum();
+        let own = connections.entry(peer.uid).or_default();
+        let most = if peer.may_ask { MAX_PER_USER } else { MAX_PER_STRANGER };
+        if *own >= most || (all >= MAX_CONNECTIONS && !peer.may_administer) {
+            return None;
+        }
+        *own += 1;
+        Some(Slot { connections: &self.connections, uid: peer.uid })
+    }
+}
+
+/// One connection's place; free again when it is dropped.
+struct Slot<'c> {
+    connections: &'c Mutex<HashMap<u32, usize>>,
+    uid: u32,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut connections = lock(self.connections);
+        if let Entry::Occupied(mut own) = connections.entry(self.uid) {
+            *own.get_mut() = own.get().saturating_sub(1);
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Binds the socket, in place of one that a dead daemon left behind. The journal's lock says that no other daemon lives on this state.
@@ -126,5 +169,16 @@ pub fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at once of all users who are no administrators.
+const MAX_CONNECTIONS: usize = 192;
+
+/// Of one user: as many invocations as may run and wait, and some.
+const MAX_PER_USER: usize = 96;
+
+/// Of a user who may nothing: enough to be told so.
+const MAX_PER_STRANGER: usize = 4;
+
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
+{\"error\":{\"code\":\"too-many-connections\",\"message\":\"this user has too many connections open; close some\"}}\n";
+
 const HEADER_TIME: Duration = Duration::from_secs(5);
