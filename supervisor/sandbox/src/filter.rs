@@ -119,9 +119,7 @@ pub(crate) fn compile(table: &Table, process: u32) -> Result<BpfProgram, Unconfi
         Effect::FailElseAllow(errno) => (SeccompAction::Allow, SeccompAction::Errno(errno.unsigned_abs())),
         Effect::AllowElseFail(errno) => (SeccompAction::Errno(errno.unsigned_abs()), SeccompAction::Allow),
     };
-    SeccompFilter::new(calls, mismatch, matched, ARCHITECTURE)
-        .and_then(BpfProgram::try_from)
-        .map_err(|source| failed(table, source))
+    SeccompFilter::new(calls, mismatch, matched, ARCHITECTURE).and_then(BpfProgram::try_from).map_err(|source| failed(table, source))
 }
 
 fn conditions(rule: &Rule, process: u32) -> Result<SeccompRule, seccompiler::BackendError> {

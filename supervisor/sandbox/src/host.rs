@@ -96,7 +96,14 @@ fn kernel() -> Row {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let state = if version >= (6, 12) { State::Enforced } else { State::Partial };
-    row("kernel", "everything below", Need::Preferred, state, found, "Linux 6.12 or later has all that workers use, except the newest Landlock rights")
+    row(
+        "kernel",
+        "everything below",
+        Need::Preferred,
+        state,
+        found,
+        "Linux 6.12 or later has all that workers use, except the newest Landlock rights",
+    )
 }
 
 fn landlock_rows(floor: u32) -> Vec<Row> {
@@ -169,7 +176,14 @@ fn process_rows() -> Vec<Row> {
     let unprivileged = !rustix::process::geteuid().is_root();
     let user = rustix::process::geteuid().as_raw();
     vec![
-        row("no new privileges", "no program with more rights can be started", Need::Required, yes_or_missing(no_new_privs), "prctl", "Linux 3.5 has it"),
+        row(
+            "no new privileges",
+            "no program with more rights can be started",
+            Need::Required,
+            yes_or_missing(no_new_privs),
+            "prctl",
+            "Linux 3.5 has it",
+        ),
         row(
             "memory deny-write-execute",
             "no written page is ever executed",
@@ -178,7 +192,14 @@ fn process_rows() -> Vec<Row> {
             if mdwe { "PR_SET_MDWE" } else { "none" },
             "seccomp denies executable memory after set-up; Linux 6.3 has it from the first line on",
         ),
-        row("close_range", "no inherited descriptor survives", Need::Required, yes_or_missing(close_range), "system call", "Linux 5.9 has it"),
+        row(
+            "close_range",
+            "no inherited descriptor survives",
+            Need::Required,
+            yes_or_missing(close_range),
+            "system call",
+            "Linux 5.9 has it",
+        ),
         row(
             "sealed memory",
             "native code, tensors and records between processes",

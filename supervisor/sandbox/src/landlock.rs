@@ -42,8 +42,7 @@ impl Rights {
     /// [`Rights::restrict`] decides whether that is acceptable.
     pub(crate) fn never_granted(own_root: &OwnRoot) -> Result<Self, Unconfinable> {
         let abi = sys::process::landlock_abi().unwrap_or(0);
-        let mut rights =
-            Self { abi, errata: errata(), enforced: Vec::new(), missing: Vec::new() };
+        let mut rights = Self { abi, errata: errata(), enforced: Vec::new(), missing: Vec::new() };
         if abi == 0 {
             return Ok(rights);
         }
@@ -107,7 +106,8 @@ pub(crate) fn errata() -> u32 {
 }
 
 /// Rights that no grant ever contains.
-const NEVER: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock | MakeSock | MakeFifo | IoctlDev | ResolveUnix});
+const NEVER: BitFlags<AccessFs> =
+    landlock::make_bitflags!(AccessFs::{Execute | MakeChar | MakeBlock | MakeSock | MakeFifo | IoctlDev | ResolveUnix});
 
 /// Rights of a grant.
 fn granted(access: Access) -> BitFlags<AccessFs> {

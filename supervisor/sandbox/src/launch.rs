@@ -72,13 +72,8 @@ impl Child {
 /// # Errors
 /// What the kernel said: no such program, no more processes.
 pub fn spawn(program: &Path, control: OwnedFd, log: OwnedFd) -> io::Result<Child> {
-    let mut process = Command::new(program)
-        .arg(std::process::id().to_string())
-        .env_clear()
-        .stdin(control)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()?;
+    let mut process =
+        Command::new(program).arg(std::process::id().to_string()).env_clear().stdin(control).stdout(Stdio::null()).stderr(log).spawn()?;
     let pid = Pid::from_child(&process);
     // The child is not reaped before `wait`, so its id cannot have been reused.
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {

@@ -119,8 +119,7 @@ fn new_root() -> Result<OwnedFd, Failure> {
     rustix::mount::fsconfig_create(tmpfs.as_fd()).map_err(at("make tmpfs"))?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let root = rustix::mount::fsmount(tmpfs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(at("mount tmpfs"))?;
-    rustix::mount::move_mount(root.as_fd(), "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(at("attach tmpfs"))?;
+    rustix::mount::move_mount(root.as_fd(), "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(at("attach tmpfs"))?;
     Ok(root)
 }
 
@@ -149,8 +148,8 @@ fn furnish(root: BorrowedFd<'_>, grants: &[FsGrant<'_>]) -> Result<Vec<OwnedFd>,
 /// A mount of the granted directory alone, with no way up. Its descriptor may come from the supervisor's namespace, of which no
 /// mount can be cloned here, so it is found by its path in ours, and compared.
 fn clone_of(grant: &FsGrant<'_>) -> Result<OwnedFd, Failure> {
-    let path = rustix::fs::readlink(format!("/proc/self/fd/{}", grant.dir.as_raw_fd()), Vec::new())
-        .map_err(at("find a granted directory"))?;
+    let path =
+        rustix::fs::readlink(format!("/proc/self/fd/{}", grant.dir.as_raw_fd()), Vec::new()).map_err(at("find a granted directory"))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(at("find a granted directory"))?;
     let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));

@@ -118,9 +118,7 @@ fn scenario(order: &str, parent: u32, control: BorrowedFd<'_>) -> Result<Finding
             std::thread::spawn(move || wait.recv());
             harden(Role::Worker, parent).map(|_| String::new())
         }
-        ("floor", Some(floor)) => {
-            harden(Role::Worker, parent)?.restrict_filesystem(&[], floor.parse().unwrap()).map(|_| String::new())
-        }
+        ("floor", Some(floor)) => harden(Role::Worker, parent)?.restrict_filesystem(&[], floor.parse().unwrap()).map(|_| String::new()),
         ("wrong-role", _) => {
             let restricted = harden(Role::Worker, parent)?.restrict_filesystem(&[], 1)?;
             restricted.confine(&Profile { role: Role::Graph, filesystem: FilesystemUse::None }, ()).map(|_| String::new())
@@ -354,8 +352,18 @@ fn reaches_its_grants_and_nothing_else(order: &str) -> Result<(), Failed> {
     }
     expect(&found, "read-in-one", &["ok one/file"])?;
     for key in [
-        "open-outside", "write-in-one", "truncate-in-one", "create-in-one", "mkdir-in-one", "unlink-in-one", "rename-two-to-one",
-        "link-one-to-two", "follow-symlink", "open-absolute-by-directory", "open-dotdot", "utimens-outside",
+        "open-outside",
+        "write-in-one",
+        "truncate-in-one",
+        "create-in-one",
+        "mkdir-in-one",
+        "unlink-in-one",
+        "rename-two-to-one",
+        "link-one-to-two",
+        "follow-symlink",
+        "open-absolute-by-directory",
+        "open-dotdot",
+        "utimens-outside",
     ] {
         expect(&found, key, DENIED)?;
     }
@@ -494,11 +502,8 @@ fn child_dies_with_its_supervisor() -> Result<(), Failed> {
     let (control, childs) = pair();
     send(control.as_fd(), "worker none", &[]);
     send(control.as_fd(), "directories", &[]);
-    let mut middle = std::process::Command::new(std::env::current_exe()?)
-        .arg("middle")
-        .stdin(childs)
-        .stdout(std::process::Stdio::piped())
-        .spawn()?;
+    let mut middle =
+        std::process::Command::new(std::env::current_exe()?).arg("middle").stdin(childs).stdout(std::process::Stdio::piped()).spawn()?;
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(middle.stdout.take().unwrap()), &mut line)?;
     let pid = rustix::process::Pid::from_raw(line.trim().parse()?).unwrap();

@@ -165,7 +165,9 @@ fn breaking(argument: &Argument) -> Vec<u64> {
         Condition::Is(value) => vec![u64::from(value ^ 0x4000_0000), u64::from(value.wrapping_add(77))],
         Condition::IsNot(value) => vec![u64::from(value), (1 << 40) | u64::from(value)],
         // Each bit that counts, on its own.
-        Condition::Masked { mask, value } => (0..32).map(|bit| 1 << bit).filter(|bit| mask & bit != 0).map(|bit| u64::from(value ^ bit)).collect(),
+        Condition::Masked { mask, value } => {
+            (0..32).map(|bit| 1 << bit).filter(|bit| mask & bit != 0).map(|bit| u64::from(value ^ bit)).collect()
+        }
         Condition::Null => vec![1, 1 << 40],
         Condition::NotNull => vec![0],
         Condition::OwnProcess => vec![1, 0, u64::from(u32::MAX)],
@@ -256,12 +258,52 @@ fn all_others(name: &'static str, stage: Stage) -> Result<(), Failed> {
 fn forbidden_calls() -> Result<(), Failed> {
     use libc::*;
     let forbidden = [
-        SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept4, SYS_socketpair, SYS_clone, SYS_clone3, SYS_execve, SYS_execveat,
-        SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kill, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_pidfd_getfd,
-        SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd,
-        SYS_io_uring_setup, SYS_keyctl, SYS_prctl, SYS_seccomp, SYS_personality, SYS_pkey_mprotect, SYS_prlimit64, SYS_setpriority,
-        SYS_chdir, SYS_fchmod, SYS_fchmodat, SYS_fchownat, SYS_setxattr, SYS_truncate, SYS_name_to_handle_at, SYS_open_by_handle_at,
-        SYS_rt_sigaction, SYS_shmat, SYS_mknodat, SYS_memfd_secret,
+        SYS_socket,
+        SYS_connect,
+        SYS_bind,
+        SYS_listen,
+        SYS_accept4,
+        SYS_socketpair,
+        SYS_clone,
+        SYS_clone3,
+        SYS_execve,
+        SYS_execveat,
+        SYS_ptrace,
+        SYS_process_vm_readv,
+        SYS_process_vm_writev,
+        SYS_kill,
+        SYS_pidfd_open,
+        SYS_pidfd_send_signal,
+        SYS_pidfd_getfd,
+        SYS_mount,
+        SYS_umount2,
+        SYS_pivot_root,
+        SYS_chroot,
+        SYS_unshare,
+        SYS_setns,
+        SYS_bpf,
+        SYS_perf_event_open,
+        SYS_userfaultfd,
+        SYS_io_uring_setup,
+        SYS_keyctl,
+        SYS_prctl,
+        SYS_seccomp,
+        SYS_personality,
+        SYS_pkey_mprotect,
+        SYS_prlimit64,
+        SYS_setpriority,
+        SYS_chdir,
+        SYS_fchmod,
+        SYS_fchmodat,
+        SYS_fchownat,
+        SYS_setxattr,
+        SYS_truncate,
+        SYS_name_to_handle_at,
+        SYS_open_by_handle_at,
+        SYS_rt_sigaction,
+        SYS_shmat,
+        SYS_mknodat,
+        SYS_memfd_secret,
     ];
     for (name, stage) in STAGES.iter().filter(|(_, stage)| matches!(stage, Stage::Locked(..))) {
         for rule in &stage.tables().last().unwrap().rules {
@@ -290,7 +332,8 @@ fn first_stage_is_wider() -> Result<(), Failed> {
 
 fn digests() -> Result<(), Failed> {
     use edgeguard_sandbox::Filters;
-    let digest = |filesystem| Filters::stage2(&Profile { role: Role::Worker, filesystem }, false).digest().map_err(|error| error.to_string());
+    let digest =
+        |filesystem| Filters::stage2(&Profile { role: Role::Worker, filesystem }, false).digest().map_err(|error| error.to_string());
     assert_eq!(digest(FilesystemUse::ReadOnly)?, digest(FilesystemUse::ReadOnly)?);
     assert_ne!(digest(FilesystemUse::ReadOnly)?, digest(FilesystemUse::ReadWrite)?);
     assert_eq!(digest(FilesystemUse::None)?.len(), 64);

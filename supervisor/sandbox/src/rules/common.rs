@@ -5,8 +5,8 @@
 use libc::*;
 
 use super::Rule;
-use super::call;
 use super::arg;
+use super::call;
 
 /// Bits of a futex operation that are flags, not the operation.
 const FUTEX_FLAGS: u32 = (FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME) as u32;

@@ -9,8 +9,8 @@
 use libc::*;
 
 use super::Rule;
-use super::call;
 use super::arg;
+use super::call;
 
 /// Bits of a file's mode that lend its owner's rights to whoever executes it.
 const SET_ID: i32 = (S_ISUID | S_ISGID) as i32;
@@ -22,9 +22,8 @@ pub const OPEN_TO_READ: &[Rule] = &[
 ];
 
 /// Opening where files can be made: never one that runs as this user for everybody who finds it.
-pub const OPEN_TO_WRITE: &[Rule] = &[
-    call!(SYS_openat, [arg(0).is_not(AT_FDCWD), arg(3).without(SET_ID)], "open below a directory, step by step"),
-];
+pub const OPEN_TO_WRITE: &[Rule] =
+    &[call!(SYS_openat, [arg(0).is_not(AT_FDCWD), arg(3).without(SET_ID)], "open below a directory, step by step")];
 
 /// What fails where files can be made.
 pub const REFUSED_TO_WRITE: &[Rule] = &[
@@ -33,9 +32,8 @@ pub const REFUSED_TO_WRITE: &[Rule] = &[
 ];
 
 /// Calls that are said not to exist where files can be made.
-pub const NOT_THERE_TO_WRITE: &[Rule] = &[
-    call!(SYS_openat2, "the mode lies behind a pointer; wasi:filesystem then opens step by step, by calls whose mode a rule can read"),
-];
+pub const NOT_THERE_TO_WRITE: &[Rule] =
+    &[call!(SYS_openat2, "the mode lies behind a pointer; wasi:filesystem then opens step by step, by calls whose mode a rule can read")];
 
 /// Granted directories, to read.
 pub const READ: &[Rule] = &[
@@ -66,16 +64,12 @@ pub const WRITE: &[Rule] = &[
 ];
 
 /// Granted directories, to write, in a process whose root holds nothing else.
-pub const WRITE_IN_OWN_ROOT: &[Rule] = &[
-    call!(SYS_utimensat, [arg(0).is_not(AT_FDCWD)], "set_times, by path too; Landlock does not cover it, the root does"),
-];
+pub const WRITE_IN_OWN_ROOT: &[Rule] =
+    &[call!(SYS_utimensat, [arg(0).is_not(AT_FDCWD)], "set_times, by path too; Landlock does not cover it, the root does")];
 
 /// The same in a process that sees the host's root.
-pub const WRITE_IN_HOST_ROOT: &[Rule] = &[
-    call!(SYS_utimensat, [arg(1).null()], "fd_filestat_set_times, by descriptor only"),
-];
+pub const WRITE_IN_HOST_ROOT: &[Rule] = &[call!(SYS_utimensat, [arg(1).null()], "fd_filestat_set_times, by descriptor only")];
 
 /// What a guest may ask for in a process that sees the host's root, so that it fails instead of killing.
-pub const REFUSED_IN_HOST_ROOT: &[Rule] = &[
-    call!(SYS_utimensat, [arg(1).not_null()], "path_filestat_set_times would reach any file of this user"),
-];
+pub const REFUSED_IN_HOST_ROOT: &[Rule] =
+    &[call!(SYS_utimensat, [arg(1).not_null()], "path_filestat_set_times would reach any file of this user")];

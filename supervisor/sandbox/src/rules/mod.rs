@@ -49,9 +49,8 @@ pub fn stage1(role: Role) -> Vec<Table> {
     let mut rules = locked(&widest);
     // Setup may open by path and the role's own calls come without the final restrictions, so the wider rows replace the narrow.
     let setup = setup::of(role);
-    let replaces = |wider: &Rule, rule: &Rule| {
-        wider.syscall == rule.syscall && (wider.arguments.is_empty() || wider.arguments == rule.arguments)
-    };
+    let replaces =
+        |wider: &Rule, rule: &Rule| wider.syscall == rule.syscall && (wider.arguments.is_empty() || wider.arguments == rule.arguments);
     rules.retain(|rule| !setup.iter().any(|wider| replaces(wider, rule)));
     rules.extend(setup);
     vec![

@@ -6,18 +6,16 @@
 use libc::*;
 
 use super::Rule;
-use super::call;
 use super::arg;
+use super::call;
 use crate::Role;
 
 /// Namespaces: no thread may be born into one.
-const CLONE_NEW: u32 =
-    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
+const CLONE_NEW: u32 = (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
 
 /// Calls that are said not to exist.
-pub const NOT_THERE: &[Rule] = &[
-    call!(SYS_clone3, "its flags lie behind a pointer; threads are then made by clone, whose flags a rule can read"),
-];
+pub const NOT_THERE: &[Rule] =
+    &[call!(SYS_clone3, "its flags lie behind a pointer; threads are then made by clone, whose flags a rule can read")];
 
 /// Every role.
 const ANY: &[Rule] = &[

@@ -52,7 +52,13 @@ fn check_pages(ptr: *const u8, len: usize) -> io::Result<()> {
 
 /// # Safety
 /// The caller owns the pages at `ptr..ptr + len` and nothing depends on what they held, unless `file` holds the same.
-unsafe fn replace_pages(ptr: *const u8, len: usize, prot: ProtFlags, flags: MapFlags, file: Option<&std::os::fd::OwnedFd>) -> io::Result<()> {
+unsafe fn replace_pages(
+    ptr: *const u8,
+    len: usize,
+    prot: ProtFlags,
+    flags: MapFlags,
+    file: Option<&std::os::fd::OwnedFd>,
+) -> io::Result<()> {
     let at: *mut c_void = ptr.cast_mut().cast();
     let flags = flags | MapFlags::FIXED;
     // SAFETY: the caller's promise; `check_pages` saw that the range is whole pages, so no neighbour is touched.
