@@ -11,6 +11,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use edgeguard_tests::house::skip;
+
 const UNIT: &str = include_str!("../../packaging/systemd/edgeguardd.service");
 
 /// The highest exposure that `systemd-analyze security` may find, in its own unit: 0 is best, 10 worst.
@@ -21,7 +23,7 @@ fn the_units_exposure_is_at_most_one_half() {
     let unit = place::root().join("packaging/systemd/edgeguardd.service");
     let mut analyze = Command::new("systemd-analyze");
     let Ok(output) = place::run(analyze.args(["security", "--no-pager", "--offline=true"]).arg(&unit)) else {
-        return place::skip("`systemd-analyze` is not installed");
+        return skip("`systemd-analyze` is not installed");
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let found =
@@ -39,7 +41,7 @@ fn taking_a_line_out_of_the_unit_raises_its_exposure() {
     std::fs::write(&weaker, text.join("\n")).unwrap();
     let mut analyze = Command::new("systemd-analyze");
     let Ok(output) = place::run(analyze.args(["security", "--no-pager", "--offline=true", "--threshold=5"]).arg(&weaker)) else {
-        return place::skip("`systemd-analyze` is not installed");
+        return skip("`systemd-analyze` is not installed");
     };
     assert!(!output.status.success(), "a unit with the network and all system calls passed");
 }
@@ -86,7 +88,7 @@ fn the_example_host_file_says_the_defaults() {
 fn the_installer_installs_exactly_the_listed_files() {
     let programs = place::programs();
     if !programs.join("edgeguard").exists() || !programs.join("edgeguardd").exists() {
-        return place::skip("the programs are not built: cargo build --release --workspace --bins");
+        return skip("the programs are not built: cargo build --release --workspace --bins");
     }
     let dest = tempfile::tempdir().unwrap();
     place::stdout(Command::new(place::root().join("packaging/install.sh")).arg(dest.path()).env("FROM", &programs));
@@ -101,7 +103,7 @@ fn the_installer_installs_exactly_the_listed_files() {
 fn the_installer_leaves_a_configuration_alone() {
     let programs = place::programs();
     if !programs.join("edgeguard").exists() || !programs.join("edgeguardd").exists() {
-        return place::skip("the programs are not built: cargo build --release --workspace --bins");
+        return skip("the programs are not built: cargo build --release --workspace --bins");
     }
     let dest = tempfile::tempdir().unwrap();
     let own = dest.path().join("etc/edgeguard/edgeguard.toml");

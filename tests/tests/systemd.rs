@@ -10,6 +10,7 @@ mod place;
 use std::sync::OnceLock;
 
 use container::Report;
+use edgeguard_tests::house::skip;
 
 static REPORT: OnceLock<Result<Report, String>> = OnceLock::new();
 
@@ -22,7 +23,7 @@ fn report() -> Option<&'static Report> {
             Some(report)
         }
         Err(reason) => {
-            place::skip(reason);
+            skip(reason);
             None
         }
     }

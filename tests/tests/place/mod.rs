@@ -1,8 +1,7 @@
-//! Where things lie, and what to do when something that a test needs is not there.
+//! Where things lie, and other programs.
 //!
 //! Runs in: the house's own tests.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,15 +17,6 @@ pub fn root() -> PathBuf {
 pub fn programs() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
-}
-
-/// Says why a test did not run; under CI that is a failure.
-#[allow(dead_code, reason = "not every test file that shares this skips")]
-#[track_caller]
-pub fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "under CI nothing is skipped: {reason}");
-    // Not `eprintln!`, which the test runner keeps to itself when a test passes.
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
 /// What a command printed, or why it did not start.
