@@ -113,7 +113,7 @@ fn operator(screen: &Screen, house: &House, model: &Model, speech: &Recordings) 
     for path in speech::wavs(&speech.folder)? {
         house.bring(&path, &format!("audio/{}", path.file_name().unwrap_or_default().to_string_lossy()), 0o644)?;
     }
-    Daemon::configure(house, FOLDER, "bin")?;
+    Daemon::configure(house, FOLDER, "bin", true)?;
     let policy = Policy { name: "voice-gate", audio: true, graph: Some(model) };
     policy.write(house, FOLDER)?;
     screen.say(&format!("{FOLDER}/policy.d/voice-gate.toml:"));
@@ -175,14 +175,17 @@ fn invoke(screen: &Screen, house: &House, daemon: &Daemon, model: &Model, speech
         speech::wavs(&speech.folder)?.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned()).collect();
     // The folder has one recording in which nobody speaks.
     let spoken: Vec<&String> = files.iter().filter(|name| *name != NOISE).collect();
-    if let Some(silent) = spoken.iter().find(|name| found(name) == 0) {
-        return Err(said.failure(&format!("expected speech in `{silent}`")));
+    let heard = spoken.iter().filter(|name| found(name) > 0).count();
+    // The small model is worse at its work, and may miss some.
+    let wanted = if model.real { spoken.len() } else { spoken.len() / 2 + 1 };
+    if heard < wanted {
+        return Err(said.failure(&format!("expected speech in {wanted} recordings, found it in {heard}")));
     }
     if model.real && found(NOISE) > 0 {
         return Err(said.failure(&format!("expected no speech in `{NOISE}`")));
     }
     let noise = if files.iter().any(|name| name == NOISE) && found(NOISE) == 0 { ", and none in the one of noise" } else { "" };
-    screen.shown(&format!("speech in {} of {} recordings of speech{noise}", spoken.len(), spoken.len()));
+    screen.shown(&format!("speech in {heard} of {} recordings of speech{noise}", spoken.len()));
     settled(&answer["ending"])
 }
 

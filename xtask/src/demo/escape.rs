@@ -20,7 +20,7 @@ const ATTACKS: &[(&str, &str)] =
 /// Starts a second daemon with that worker, and shows what becomes of it.
 pub fn show(screen: &Screen, house: &House) -> Result<()> {
     screen.say("a program stands in for the worker: it locks itself in as a worker does, and then calls the kernel directly");
-    Daemon::configure(house, FOLDER, LIBEXEC)?;
+    Daemon::configure(house, FOLDER, LIBEXEC, true)?;
     house.folder(LIBEXEC)?;
     for program in ["edgeguard-compile", "edgeguard-graph"] {
         house.bring(&house.path("bin").join(program), &format!("{LIBEXEC}/{program}"), 0o755)?;

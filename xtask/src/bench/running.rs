@@ -1,0 +1,252 @@
+//! Figures of the running system: cold and warm invocations, computes, records, memory.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::process::Pid;
+use rustix::process::PidfdFlags;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::client::Client;
+use super::guests;
+use super::row::Row;
+use super::row::Samples;
+use super::row::Target::AtMost;
+use crate::demo::Daemon;
+use crate::demo::House;
+use crate::demo::Policy;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::models::Model;
+use crate::place;
+use crate::shell;
+
+/// Rounds of everything, and how long a standby worker gets to be ready.
+const COLD: usize = 30;
+const WARM: usize = 500;
+const STANDBY: Duration = Duration::from_millis(50);
+
+/// Signs a module made from text and writes its policy.
+pub fn install(house: &House, folder: &str, name: &str, wat: &str, model: Option<&Model>) -> Result<()> {
+    let module = wat::parse_str(wat).map_err(|error| Failure::of(format_args!("cannot assemble `{name}`"), error))?;
+    let path = format!("modules/{name}.wasm");
+    house.write(&path, &module)?;
+    crate::demo::sign(house, &path)?;
+    Policy { name, audio: false, graph: model }.write(house, folder).map(drop)
+}
+
+/// Cold starts: to the guest's first instruction, in milliseconds.
+pub fn cold(house: &House, standby: bool) -> Result<Row> {
+    let folder = if standby { "standby" } else { "cold" };
+    Daemon::configure(house, folder, "bin", standby)?;
+    install(house, folder, "empty", guests::EMPTY, None)?;
+    let daemon = Daemon::start(house, folder)?;
+    let mut client = Client::connect(daemon.socket())?;
+    let mut samples = Samples::default();
+    for _ in 0..COLD {
+        if standby {
+            // It is made in the background after the one before was taken; the daemon does not say when it is ready.
+            std::thread::sleep(STANDBY);
+        }
+        let (ending, _) = client.invoke("empty")?;
+        let cold = ending["cold_start_us"].as_f64().ok_or_else(|| Failure::new(format!("expected a cold start, found {ending}")))?;
+        samples.push((cold + ending["instantiate_us"].as_f64().unwrap_or_default()) / 1000.0);
+        end_worker(house, &daemon)?;
+    }
+    daemon.stop()?;
+    if standby {
+        return Ok(Row::of("cold start, with a standby worker, to the first instruction", "ms", AtMost(2.0), &samples));
+    }
+    let native = house.path("empty.native");
+    bare(&["precompile", &text(&house.path("modules/empty.wasm")), &text(&native)])?;
+    let mut process = Samples::default();
+    for _ in 0..COLD {
+        let begun = Instant::now();
+        bare(&["process", &text(&native)])?;
+        process.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Row::of("cold start, no process yet, to the first instruction", "ms", AtMost(5.0), &samples)
+        .beside("a whole process of the bare wasm engine, from exec to exit", process.median()))
+}
+
+/// Warm invocations: the round trip, and the new instance in it.
+pub fn warm(house: &House) -> Result<Vec<Row>> {
+    Daemon::configure(house, "warm", "bin", true)?;
+    install(house, "warm", "empty", guests::EMPTY, None)?;
+    let daemon = Daemon::start(house, "warm")?;
+    let mut client = Client::connect(daemon.socket())?;
+    client.invoke("empty")?;
+    let (mut trip, mut instance) = (Samples::default(), Samples::default());
+    for _ in 0..WARM {
+        let (ending, took) = client.invoke("empty")?;
+        trip.push(took.as_secs_f64() * 1e6);
+        instance.push(ending["instantiate_us"].as_f64().unwrap_or_default());
+    }
+    let worker = worker(&daemon.status(house)?)?;
+    daemon.stop()?;
+    let bare = bare(&["guest", &text(&house.path("modules/empty.wasm")), &WARM.to_string()])?;
+    let (made, ran) = (samples(&bare["instantiate_ns"], 1e3), samples(&bare["run_ns"], 1e3));
+    Ok(vec![
+        Row::of("a new instance in a running worker", "µs", AtMost(50.0), &instance).beside("the bare wasm engine", made.median()),
+        Row::of("invocation round trip, warm, empty guest", "µs", AtMost(200.0), &trip)
+            .beside("the bare wasm engine in one process: instance and run", made.median() + ran.median())
+            .note("client, daemon and worker are three processes; the answer waits until the record is in the journal"),
+        Row::new("a worker's private memory beyond its guest's", "MiB", AtMost(8.0), mib(&worker["process"]["private"]))
+            .note(format!("idle; resident with files and shared memory: {:.1} MiB", mib(&worker["process"]["resident"]))),
+    ])
+}
+
+/// The daemon's memory with ten modules, each with a worker.
+pub fn ten(house: &House, model: &Model) -> Result<Row> {
+    Daemon::configure(house, "ten", "bin", true)?;
+    let guest = place::root().join("target/guests/voice-gate.wasm");
+    let names: Vec<String> = (0..10).map(|number| format!("module-{number}")).collect();
+    for name in &names {
+        let path = format!("modules/{name}.wasm");
+        house.bring(&guest, &path, 0o644)?;
+        crate::demo::sign(house, &path)?;
+        Policy { name, audio: true, graph: Some(model) }.write(house, "ten")?;
+    }
+    let daemon = Daemon::start(house, "ten")?;
+    let mut client = Client::connect(daemon.socket())?;
+    for name in &names {
+        client.invoke(name)?;
+    }
+    let status = daemon.status(house)?;
+    daemon.stop()?;
+    let running = status["modules"].as_array().into_iter().flatten().filter(|module| module["worker"].is_object()).count();
+    Ok(Row::new("the daemon's resident memory with ten modules", "MiB", AtMost(16.0), mib(&status["process"]["resident"]))
+        .note(format!("{:.1} MiB of it private; {running} workers running", mib(&status["process"]["private"]))))
+}
+
+/// Computes through wasi-nn beside the same engine called in one process; both sides in turns, so that a busy machine meets both.
+pub fn compute(house: &House, name: &'static str, model: &Model, batch: u32) -> Result<Vec<Row>> {
+    let inputs = bare(&["describe", &text(&model.path)])?;
+    house.bring(&model.path, &crate::demo::model_name(&model.path), 0o644)?;
+    let folder = name;
+    Daemon::configure(house, folder, "bin", true)?;
+    install(house, folder, name, &guests::compute(&inputs, batch)?, Some(model))?;
+    let daemon = Daemon::start(house, folder)?;
+    let mut client = Client::connect(daemon.socket())?;
+    client.invoke(name)?;
+    let per = |ending: &Value, key: &str| ending[key].as_f64().unwrap_or_default() / f64::from(batch);
+    let (mut guest, mut way, mut native) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..TURNS {
+        let bare = bare(&["model", &text(&model.path), &batch.to_string(), &BATCHES.to_string()])?;
+        // The first of a fresh process is warm-up.
+        native.extend(numbers(&bare["compute_ns"]).skip(1).map(|ns| ns / 1e3));
+        for _ in 1..BATCHES {
+            let (ending, _) = client.invoke(name)?;
+            guest.push(per(&ending, "run_us"));
+            way.push(per(&ending, "compute_us") - per(&ending, "engine_us"));
+        }
+    }
+    daemon.stop()?;
+    let (through, alone) = (guest.median(), native.median());
+    let note = format!(
+        "{through:.1} µs as the guest sees it, {alone:.1} µs natively (p99 {:.1} and {:.1}); of this {:.1} µs on the way to the graph host and back; means of {batch}, {} each",
+        guest.percentile(99),
+        native.percentile(99),
+        way.median(),
+        guest.len()
+    );
+    Ok(vec![if alone >= SMALL_US {
+        Row::new(
+            format!("slower than the engine in one process: {name}, {:.1} ms", alone / 1e3),
+            "%",
+            AtMost(1.0),
+            (through / alone - 1.0) * 100.0,
+        )
+        .note(note)
+    } else {
+        Row::new(format!("beyond the engine in one process: {name}, {alone:.0} µs"), "µs", AtMost(30.0), through - alone).note(note)
+    }])
+}
+
+/// What recording a call costs the guest: a cheap call over and over, here and in the bare engine.
+pub fn recording(house: &House) -> Result<Row> {
+    Daemon::configure(house, "clock", "bin", true)?;
+    install(house, "clock", "clock", &guests::clock(CALLS), None)?;
+    let daemon = Daemon::start(house, "clock")?;
+    let mut client = Client::connect(daemon.socket())?;
+    client.invoke("clock")?;
+    let (mut recorded, mut plain, mut stalls) = (Samples::default(), Samples::default(), 0);
+    for _ in 0..TURNS {
+        let bare = bare(&["guest", &text(&house.path("modules/clock.wasm")), &BATCHES.to_string()])?;
+        plain.extend(numbers(&bare["run_ns"]).skip(1).map(|ns| ns / f64::from(CALLS)));
+        for _ in 1..BATCHES {
+            let (ending, _) = client.invoke("clock")?;
+            stalls += ending["records"]["stalls"].as_u64().unwrap_or_default();
+            recorded.push(ending["run_us"].as_f64().unwrap_or_default() * 1000.0 / f64::from(CALLS));
+        }
+    }
+    daemon.stop()?;
+    Ok(Row::new("recording a call, as the guest sees it", "ns", AtMost(60.0), recorded.median() - plain.median()).note(format!(
+        "`clock_time_get`: {:.1} ns recorded, {:.1} ns in the bare wasm engine; means of {CALLS} calls, {} each; waits for the journal: {stalls}",
+        recorded.median(),
+        plain.median(),
+        recorded.len()
+    )))
+}
+
+/// Ends the only worker, and waits until the daemon knows.
+fn end_worker(house: &House, daemon: &Daemon) -> Result<()> {
+    let pid = worker(&daemon.status(house)?)?["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Failure::new("the status names no worker"))?;
+    let failed = |error: rustix::io::Errno| Failure::of("cannot end the worker", error);
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).map_err(failed)?;
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))).map_err(failed)?;
+    for _ in 0..1000 {
+        if worker(&daemon.status(house)?).is_err() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new("the daemon does not notice that its worker is gone"))
+}
+
+/// The first module's worker, in a status.
+fn worker(status: &Value) -> Result<Value> {
+    let worker = &status["modules"][0]["worker"];
+    if worker.is_object() { Ok(worker.clone()) } else { Err(Failure::new("no worker runs")) }
+}
+
+/// Runs the bare engines' program.
+pub fn bare(words: &[&str]) -> Result<Value> {
+    let said = shell::output(Command::new(place::root().join("target/release/edgeguard-bench")).args(words))?;
+    serde_json::from_str(&said).map_err(|error| Failure::of(format_args!("`edgeguard-bench {}` says no JSON", words.join(" ")), error))
+}
+
+fn samples(values: &Value, unit_ns: f64) -> Samples {
+    let mut samples = Samples::default();
+    // The first finds nothing ready.
+    samples.extend(numbers(values).skip(1).map(|ns| ns / unit_ns));
+    samples
+}
+
+fn numbers(values: &Value) -> impl Iterator<Item = f64> {
+    values.as_array().into_iter().flatten().filter_map(Value::as_f64)
+}
+
+fn mib(bytes: &Value) -> f64 {
+    bytes.as_f64().unwrap_or_default() / f64::from(1 << 20)
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Turns of bare engine and product, and batches in each.
+const TURNS: usize = 4;
+const BATCHES: usize = 16;
+/// Calls in a batch: fewer than a ring holds, so that nobody waits.
+const CALLS: u32 = 10_000;
+/// Models that take longer are held to a ratio, others to a time.
+const SMALL_US: f64 = 2000.0;

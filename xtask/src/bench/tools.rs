@@ -1,0 +1,72 @@
+//! Figures of what works without the daemon: verifying, checking policies, the journal's pipeline.
+
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+
+use super::guests;
+use super::row::Row;
+use super::row::Samples;
+use super::row::Target::AtLeast;
+use super::row::Target::AtMost;
+use crate::demo::House;
+use crate::failure::Failure;
+use crate::failure::Result;
+use crate::place;
+use crate::shell;
+
+const ROUNDS: usize = 30;
+
+/// Verifying a signed module of 10 MB, as the command line does it: process, files, signature, digest.
+pub fn verify(house: &House) -> Result<Row> {
+    let module = guests::large(10_000_000)?;
+    house.write("modules/large.wasm", &module)?;
+    crate::demo::sign(house, "modules/large.wasm")?;
+    let samples = timed(house, &["verify", "--key", "keys/acme.pub", "modules/large.wasm"])?;
+    let mut hash = Samples::default();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        black_box(place::sha256(black_box(&module)));
+        hash.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Row::of("verifying a signed module of 10 MB, offline", "ms", AtMost(25.0), &samples)
+        .beside("SHA-256 of the same bytes alone (crate sha2)", hash.median()))
+}
+
+/// Checking a policy, as the command line does it.
+pub fn policy_check(house: &House) -> Result<Row> {
+    let samples = timed(house, &["policy", "check", "ten/policy.d/module-0.toml"])?;
+    let nothing = timed(house, &["--version"])?;
+    Ok(Row::of("`edgeguard policy check`", "ms", AtMost(20.0), &samples)
+        .beside("`edgeguard --version`, which is the process alone", nothing.median()))
+}
+
+/// The journal's own benchmark: everything from the ring to the file, on one core.
+pub fn pipeline() -> Result<Vec<Row>> {
+    let said = shell::output(&mut Command::new(place::root().join("target/release/examples/pipeline")))?;
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("mixed"))
+        .ok_or_else(|| Failure::new(format!("the pipeline says nothing of `mixed`:\n{said}")))?;
+    let before = |unit: &str| -> Result<f64> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == unit).and_then(|at| at.checked_sub(1));
+        at.and_then(|at| words.get(at)?.parse().ok()).ok_or_else(|| Failure::new(format!("expected a number of `{unit}` in `{line}`")))
+    };
+    Ok(vec![
+        Row::new("journal pipeline on one core, mixed calls", "M/s", AtLeast(2.0), before("M/s")?),
+        Row::new("  bytes of journal for each call", "B", AtMost(4.5), before("bytes")?),
+    ])
+}
+
+/// A command of `edgeguard` from its start to its end, in milliseconds.
+fn timed(house: &House, words: &[&str]) -> Result<Samples> {
+    let mut samples = Samples::default();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let said = house.edgeguard(&house.path("-"), words, "")?;
+        samples.push(begun.elapsed().as_secs_f64() * 1e3);
+        said.exits(0)?;
+    }
+    Ok(samples)
+}
