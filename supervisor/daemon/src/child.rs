@@ -231,6 +231,14 @@ impl Child {
         ChildError::Refused { role: self.role, pid: self.pid(), reason: escape(reason) }
     }
 
+    /// Whether it still runs, as far as anybody can know.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut ended = [rustix::event::PollFd::new(self.pidfd.get_ref(), rustix::event::PollFlags::IN)];
+        matches!(rustix::event::poll(&mut ended, Some(&at_once)), Ok(0) | Err(rustix::io::Errno::INTR))
+    }
+
     /// Ends it.
     pub fn kill(&self) {
         if let Process::Running(process) = &*self.process()

@@ -136,7 +136,10 @@ impl Graphs {
             deaths: Mutex::default(),
             generation: watch::Sender::new(0),
         });
-        self.start(&host).await?;
+        if let Err(error) = self.start(&host).await {
+            self.ledger.record(events::graph_failed(&host, &crate::chain(&error))).await?;
+            return Err(error);
+        }
         tokio::spawn(Arc::clone(self).keep(Arc::clone(&host)));
         hosts.insert(key, Arc::clone(&host));
         Ok(host)
@@ -171,11 +174,7 @@ impl Graphs {
         child.send(&ToGraph::Run, &[])?;
         let loaded = match child.recv_within(&mut dialogue, LOADING).await? {
             FromGraph::Loaded(loaded) => loaded,
-            FromGraph::Failed { reason } => {
-                let error = child.refused(&reason);
-                self.ledger.record(events::graph_failed(host, &crate::chain(&error))).await?;
-                return Err(error.into());
-            }
+            FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
             FromGraph::Confined(_) => return Err(child.refused("it confined itself twice").into()),
         };
         self.ledger.record(events::graph_loaded(host, &crate::child::escape(&loaded.engine), loaded.load_ns)).await?;
@@ -193,22 +192,31 @@ impl Graphs {
             drop(present.loaded);
             self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, cause));
             tracing::warn!(graph = host.name, %exit, cause, "graph host is gone");
-            if !host.may_restart() {
-                self.ledger.note(events::graph_failed(&host, &GraphError::Exhausted.to_string()));
-                tracing::error!(graph = host.name, "{}", GraphError::Exhausted);
+            if !self.restart(&host, exit).await {
                 return;
             }
-            match self.start(&host).await {
+        }
+    }
+
+    /// Starts the process anew, as often as the budget allows: one that dies on its way up has died too.
+    async fn restart(&self, host: &Arc<GraphHost>, exit: Exit) -> bool {
+        while host.may_restart() {
+            match self.start(host).await {
                 Ok(()) => {
-                    self.ledger.note(events::graph_restarted(&host, &exit.to_string()));
+                    self.ledger.note(events::graph_restarted(host, &exit.to_string()));
                     host.generation.send_modify(|generation| *generation += 1);
+                    return true;
                 }
                 Err(error) => {
-                    tracing::error!(graph = host.name, error = crate::chain(&error), "graph host does not come back");
-                    return;
+                    let error = crate::chain(&error);
+                    tracing::error!(graph = host.name, error, "graph host does not come back");
+                    self.ledger.note(events::graph_failed(host, &error));
                 }
             }
         }
+        self.ledger.note(events::graph_failed(host, &GraphError::Exhausted.to_string()));
+        tracing::error!(graph = host.name, "{}", GraphError::Exhausted);
+        false
     }
 }
 

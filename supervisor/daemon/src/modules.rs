@@ -200,7 +200,8 @@ impl Modules {
             return Ok(Start { worker: Arc::clone(worker), cold: None });
         }
         let began = Instant::now();
-        let standby = match self.standby.lock().await.take() {
+        // One that died while it waited is nobody's loss.
+        let standby = match self.standby.lock().await.take().filter(Standby::alive) {
             Some(standby) => standby,
             None => Standby::spawn(&self.gate.host.libexec_dir).await?,
         };

@@ -105,6 +105,12 @@ impl Standby {
         }
     }
 
+    /// Whether its process still waits.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.child.alive()
+    }
+
     /// Gives it everything it may ever have, watches it lock itself in, looks, records, and only then lets it run.
     ///
     /// # Errors
