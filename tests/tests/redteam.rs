@@ -17,11 +17,11 @@ use edgeguard_tests::house::Invoked;
 use edgeguard_tests::house::Plan;
 use edgeguard_tests::house::Policy;
 use edgeguard_tests::house::skip;
+use edgeguard_tests::house::until;
 use edgeguard_tests::redteam::Found;
 use edgeguard_tests::redteam::Order;
 use edgeguard_tests::redteam::Profile;
 use edgeguard_tests::redteam::ROWS;
-use edgeguard_tests::redteam::Row;
 use serde_json::Value;
 
 /// The module that has directories, and the one that has none. Both are admitted as real modules; what runs in their place attacks.
@@ -122,10 +122,10 @@ impl Siege {
         assert!(matches!(found, Found::Ok(_)), "{invoked:?}");
     }
 
-    /// How the last worker of this module ended, by the journal.
-    fn last_exit(&self, module: &str) -> Value {
+    /// How the workers of this module ended, by the journal.
+    fn exits(&self, module: &str) -> Vec<Value> {
         let exits = self.house.events("process-exited");
-        exits.into_iter().rfind(|exit| exit["subject"] == module).unwrap_or_default()
+        exits.into_iter().filter(|exit| exit["subject"] == module).collect()
     }
 }
 
@@ -232,5 +232,114 @@ fn a_layer_left_out_turns_its_rows_red() {
             assert!(!row.stop(Profile::OwnRoot).is(found), "the table does not see it");
             println!("without {canary}: {name} is {}, and the table says so", words(found));
         }
+    }
+}
+
+/// What a worker may send to the daemon that owns it, and why the daemon then ends it, in the words of the journal.
+const FRAMES: &[(u8, &str, &str)] = &[
+    (65, "garbage-frame", "does not parse"),
+    (65, "unknown-tag", "does not parse"),
+    (65, "trailing-bytes", "does not parse"),
+    (65, "length-bomb", "does not parse"),
+    (65, "oversized-frame", "longer than"),
+    (65, "standby-again", "came a second time"),
+    (65, "refused-late", "`refused` came in phase 2"),
+    (65, "finished-unknown", "it finished what nobody asked for"),
+    (65, "finished-flood", "it finished what nobody asked for"),
+    (65, "stalled-unknown", "it has no such graph"),
+    (65, "stalled-flood", "it has no such graph"),
+    (68, "descriptors-garbage", "more than"),
+    (68, "descriptors-beside-frame", "it sent descriptors"),
+    (68, "descriptors-flood", "it sent descriptors"),
+];
+
+#[test]
+fn a_worker_that_sends_what_it_may_not_is_ended_and_only_it() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    let mut wrong = Vec::new();
+    for (threat, name, why) in FRAMES {
+        let before = siege.exits(WITHOUT).len();
+        let (_, invoked) = siege.attempt(WITHOUT, name);
+        // What comes after the last frame that the daemon looks at is the worker's own end.
+        siege.still_serves();
+        let exits = until("the ends of two workers", || Some(siege.exits(WITHOUT)).filter(|exits| exits.len() >= before + 2));
+        let exit = &exits[before];
+        let how = exit["how"].as_str().unwrap_or_default();
+        let right = invoked.ending["outcome"] == "killed" && exit["signal"] == libc::SIGKILL && how.contains(why);
+        println!("{threat:>3}{} {name:<28} {how}", if right { ' ' } else { '!' });
+        if !right {
+            wrong.push(format!("{name}: expected `{why}`, found `{how}`; {invoked:?}"));
+        }
+    }
+    none_wrong(&wrong);
+}
+
+#[test]
+fn the_daemon_answers_others_while_a_worker_floods_it() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    for flood in ["finished-flood", "stalled-flood", "descriptors-flood", "log-flood", "doorbell-flood"] {
+        std::thread::scope(|scope| {
+            let attack = scope.spawn(|| siege.attempt(WITHOUT, flood));
+            let mut longest = Duration::ZERO;
+            while !attack.is_finished() {
+                let began = Instant::now();
+                let _ = siege.house.status();
+                longest = longest.max(began.elapsed());
+            }
+            println!("{flood}: longest answer {longest:?}");
+            assert!(longest < Duration::from_millis(500), "{flood}: `status` took {longest:?}");
+        });
+        siege.still_serves();
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_end_at_its_deadline_is_ended() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    let began = Instant::now();
+    let (found, invoked) = siege.attempt(WITHOUT, "never-ends");
+    assert_eq!(found, Found::Signal(libc::SIGKILL), "{invoked:?}");
+    assert!((DEADLINE..DEADLINE * 2).contains(&began.elapsed()), "it took {:?}", began.elapsed());
+    siege.still_serves();
+}
+
+#[test]
+fn a_forged_end_is_settled_as_nothing_and_brings_nobody_down() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    let (_, invoked) = siege.attempt(WITHOUT, "finished-forged");
+    assert_eq!(invoked.ending["outcome"], "trapped", "{invoked:?}");
+    assert_eq!(invoked.ending["records"]["recorded"], 0, "{invoked:?}");
+    let detail = invoked.ending["detail"].as_str().unwrap_or_default();
+    assert!(!detail.contains('\u{1b}'), "what a worker says goes to terminals: {detail:?}");
+    siege.still_serves();
+}
+
+#[test]
+fn what_a_worker_says_in_its_log_is_bounded_and_escaped() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    let (_, invoked) = siege.attempt(WITHOUT, "log-flood");
+    assert_eq!(invoked.stdout, "ok 0\n", "{invoked:?}");
+    siege.still_serves();
+    let log = siege.house.log();
+    assert!(log.contains("the rest was dropped"), "what was dropped is said");
+    // 64 KiB of its own bytes, escaped, each line with the daemon's own words before it.
+    assert!(log.len() < 4 << 20, "the log has {} bytes", log.len());
+    assert!(!log.contains("\u{1b}[31mred"), "control bytes reach the log");
+}
+
+#[test]
+fn a_worker_whose_ring_does_not_parse_is_on_record_and_ended() {
+    let Some(mut siege) = Siege::begin(None) else { return };
+    for (count, row) in [(1, "ring-head-ahead"), (2, "ring-no-record")] {
+        let _ = siege.attempt(WITHOUT, row);
+        // It is to be ended, and not to end by itself: what this one does from here on would not be on record.
+        until("the end of the worker", || Some(siege.exits(WITHOUT)).filter(|exits| exits.len() >= count * 2 - 1));
+        siege.still_serves();
+        until("the end of the next worker", || Some(siege.exits(WITHOUT)).filter(|exits| exits.len() >= count * 2));
+        let exit = &siege.exits(WITHOUT)[count * 2 - 2];
+        assert_eq!(exit["signal"], libc::SIGKILL, "{exit}");
+        let corrupt = siege.house.events("ring-corrupt");
+        assert_eq!(corrupt.len(), count, "{corrupt:?}");
+        assert!(corrupt.iter().all(|event| event["module"] == WITHOUT), "{corrupt:?}");
     }
 }

@@ -66,6 +66,7 @@ impl Runner for Attacker {
     fn invoke(&self, (lane, field): &mut Self::Thread, stdio: Stdio, _: Deadline) -> Ended {
         field.order = read_order(&stdio);
         match peer::attempt(field.order.get("row"), lane) {
+            // It stays, as an attacker would: whoever ends it is not itself.
             Some(()) => say(&stdio, Ok(0)),
             None => attack(field, &stdio),
         }
