@@ -192,8 +192,7 @@ impl Runner for GuestRunner {
 }
 
 impl GuestRunner {
-    /// The state of a new instance.
-    #[expect(clippy::type_complexity, reason = "the thread's links come back in any case")]
+    /// The state of a new instance. The thread's links come back in any case, so an error holds them too.
     fn guest(&self, nn: Nn, stdio: Stdio) -> Result<(Guest, [Output; 2]), (io::Error, Box<Nn>)> {
         let left = Arc::new(AtomicU64::new(self.limits.output));
         let streams = Input::new(stdio.input).and_then(|input| {

@@ -93,6 +93,18 @@ impl From<NnError> for Failure {
     }
 }
 
+/// An output, copied out of the shared region.
+pub struct Output {
+    /// Index among the model's outputs.
+    pub index: u32,
+    /// Its type.
+    pub ty: TensorType,
+    /// Its shape.
+    pub dims: Vec<u32>,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
 impl Nn {
     /// For one invocation, with the thread's links. `room` is how many bytes of tensors may be kept outside their regions.
     pub fn new(links: Vec<Link>, control: Arc<Channel>, deadline: Deadline, room: u64) -> Self {
@@ -216,13 +228,13 @@ impl Nn {
         }
     }
 
-    /// Type, shape and bytes of every output of the last compute, as a component gets them.
-    pub fn outputs(&self, handle: usize) -> Result<Vec<(u32, TensorType, Vec<u32>, Vec<u8>)>, NnError> {
+    /// Every output of the last compute, as a component gets them.
+    pub fn outputs(&self, handle: usize) -> Result<Vec<Output>, NnError> {
         let (context, link) = self.context(handle)?;
         let copy = |tensor: &Tensor| {
             let mut data = vec![0; usize::try_from(tensor.len).map_err(|_| too_large())?];
             tensor.read(link, &mut data)?;
-            Ok((tensor.index, tensor.ty, tensor.dims.clone(), data))
+            Ok(Output { index: tensor.index, ty: tensor.ty, dims: tensor.dims.clone(), data })
         };
         context.outputs.iter().map(copy).collect()
     }

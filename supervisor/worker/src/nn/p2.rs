@@ -18,6 +18,7 @@ use self::bindings::wasi::nn::errors;
 use self::bindings::wasi::nn::graph;
 use self::bindings::wasi::nn::inference;
 use self::bindings::wasi::nn::tensor;
+use crate::nn::Output;
 use crate::guest::Guest;
 use crate::limits::Stop;
 use crate::nn::Failure;
@@ -243,7 +244,7 @@ impl inference::HostGraphExecutionContext for Guest {
             Err(failure) => return self.answer(pending, Err(failure)),
         };
         let mut named = Vec::with_capacity(outputs.len());
-        for (index, ty, dims, data) in outputs {
+        for Output { index, ty, dims, data } in outputs {
             pending.n_out = pending.n_out.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
             let name = self.nn.output_name(context, index);
             named.push((name, self.hold(Tensor { dims, ty: guest_type(ty), data })?));
