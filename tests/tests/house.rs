@@ -310,10 +310,10 @@ fn tests() -> Known {
         let mut marked = false;
         for line in text.lines().map(str::trim) {
             marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-            if let Some(rest) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")) {
-                if std::mem::take(&mut marked) {
-                    known.whole.insert(rest.chars().take_while(|c| is_name(*c)).collect());
-                }
+            if let Some(rest) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn "))
+                && std::mem::take(&mut marked)
+            {
+                known.whole.insert(rest.chars().take_while(|c| is_name(*c)).collect());
             }
         }
         // libtest-mimic: the names are strings, whole or with one part that changes at their beginning.
