@@ -119,7 +119,9 @@ impl House {
             let from = plan.programs.get(program).cloned().unwrap_or_else(|| self::program(program));
             let to = root.path().join("libexec").join(program);
             // The daemon's user may not reach the build folder; the programs lie in the house.
-            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+            fs::hard_link(&from, &to)
+                .or_else(|_| fs::copy(&from, &to).map(drop))
+                .unwrap_or_else(|error| panic!("{}: {error}", from.display()));
         }
         let state = plan.state.clone().unwrap_or_else(|| root.path().join("state"));
         let house = Self { root, state, daemon: None };
@@ -268,7 +270,7 @@ impl House {
         as_daemon(&mut command);
         let mut process = command.spawn().unwrap();
         let pidfd = rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();
-        
+
         let began = Instant::now();
         loop {
             let mut fds = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
@@ -537,6 +539,12 @@ pub fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "under CI nothing is skipped: {reason}");
     // Not `eprintln!`, which the test runner keeps to itself when a test passes.
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
+/// What `cargo xtask` has made: `guests/voice-gate.wasm`, `models/…`. It may not be there.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join(name)
 }
 
 /// A program of the workspace. They lie side by side, above the tests.

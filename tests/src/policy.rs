@@ -100,7 +100,8 @@ impl Policy {
             let _ = write!(text, "[[dir]]\nguest = {guest:?}\nhost = {host:?}\naccess = {access:?}\n");
         }
         for (name, model, sha256) in &self.graphs {
-            let _ = write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\nencoding = \"onnx\"\ntarget = \"cpu\"\n");
+            let _ =
+                write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\nencoding = \"onnx\"\ntarget = \"cpu\"\n");
         }
         let _ = write!(
             text,

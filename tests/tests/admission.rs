@@ -104,7 +104,8 @@ fn a_file_that_is_no_module_is_refused() {
 
 #[test]
 fn a_module_of_500_mb_is_refused_by_its_size_alone() {
-    let mut house = house_with("plain", |house| File::options().write(true).open(house.module("plain")).unwrap().set_len(500 << 20).unwrap());
+    let mut house =
+        house_with("plain", |house| File::options().write(true).open(house.module("plain")).unwrap().set_len(500 << 20).unwrap());
     refused(&mut house, "plain", "EG1001", &["524288000"]);
     let resident = house.status()["process"]["resident"].as_u64().unwrap();
     assert!(resident < 64 << 20, "the daemon holds {resident} bytes");

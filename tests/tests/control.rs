@@ -44,7 +44,9 @@ fn is_root() -> bool {
 #[test]
 fn a_wrong_method_is_told_the_right_one() {
     let house = serving();
-    for (method, path, allow) in [("POST", "/v1/status", "GET"), ("GET", "/v1/reload", "POST"), ("DELETE", "/v1/modules/cat/invoke", "POST")] {
+    for (method, path, allow) in
+        [("POST", "/v1/status", "GET"), ("GET", "/v1/reload", "POST"), ("DELETE", "/v1/modules/cat/invoke", "POST")]
+    {
         let answer = house.request(method, path, &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
         assert_eq!(answer.json()["error"]["code"], "wrong-method");
@@ -209,7 +211,9 @@ fn a_client_that_leaves_takes_only_its_own_invocation_along() {
     let mut stays = house.cli(&["invoke", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     until("the one that stays", || (house.events("invocation-started").len() == 1).then_some(()));
     let mut leaves = house.connect();
-    leaves.write_all(b"POST /v1/modules/cat/invoke HTTP/1.1\r\nHost: edgeguard\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n").unwrap();
+    leaves
+        .write_all(b"POST /v1/modules/cat/invoke HTTP/1.1\r\nHost: edgeguard\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n")
+        .unwrap();
     let mut head = [0; 16];
     leaves.read_exact(&mut head).unwrap();
     drop(leaves);
@@ -229,7 +233,9 @@ fn the_plain_form_is_usable_with_curl() {
         command.args(["--silent", "--show-error", "--max-time", "20", "--unix-socket"]).arg(house.socket()).args(args).stdin(Stdio::null());
         command.output()
     };
-    let Ok(output) = curl(&["--data-binary", "through curl", "http://edgeguard/v1/modules/cat/invoke"]) else { return skip("no curl here") };
+    let Ok(output) = curl(&["--data-binary", "through curl", "http://edgeguard/v1/modules/cat/invoke"]) else {
+        return skip("no curl here");
+    };
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(0), "through curl"));
     let output = curl(&["http://edgeguard/v1/status"]).unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"cat\""));
@@ -248,7 +254,11 @@ fn invocations_beyond_the_instances_wait_and_beyond_the_queue_are_refused() {
     let house = serving();
     let begin = || {
         let mut stream = house.connect();
-        stream.write_all(b"POST /v1/modules/cat/invoke HTTP/1.1\r\nHost: edgeguard\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        stream
+            .write_all(
+                b"POST /v1/modules/cat/invoke HTTP/1.1\r\nHost: edgeguard\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
+            .unwrap();
         stream
     };
     let mut all = vec![begin()];

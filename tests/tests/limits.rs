@@ -88,7 +88,11 @@ fn a_table_beyond_its_limit() {
 #[test]
 fn time_spent_in_a_loop() {
     let began = Instant::now();
-    limited(policy().with(|policy| policy.deadline = "300 ms".into()), r#"(func (export "_start") (loop $for_ever (br $for_ever)))"#, "deadline");
+    limited(
+        policy().with(|policy| policy.deadline = "300 ms".into()),
+        r#"(func (export "_start") (loop $for_ever (br $for_ever)))"#,
+        "deadline",
+    );
     assert!(began.elapsed() < Duration::from_secs(15));
 }
 
@@ -141,7 +145,8 @@ fn time_spent_writing_to_a_reader_that_does_not_read() {
     let policy = policy().with(|policy| (policy.deadline, policy.output) = ("300 ms".into(), "1 GiB".into()));
     let house = house(policy, &guest::guest(body));
     let mut deaf = house.connect();
-    std::io::Write::write_all(&mut deaf, b"POST /v1/modules/guest/invoke HTTP/1.1\r\nHost: edgeguard\r\nContent-Length: 0\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut deaf, b"POST /v1/modules/guest/invoke HTTP/1.1\r\nHost: edgeguard\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
     let record = house.wait_for_event("invocation-ended", |event| event["module"] == "guest");
     assert_eq!((record["outcome"].as_str(), record["detail"].as_str()), (Some("limit"), Some("deadline")), "{record}");
     house.run("neighbour");
