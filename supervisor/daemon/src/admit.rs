@@ -99,6 +99,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The whole reason in one line, without the code, which stands beside it wherever it is shown.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let reason = crate::chain(self);
+        match reason.strip_prefix(&format!("{} · ", self.code())) {
+            Some(rest) => rest.to_owned(),
+            None => reason,
+        }
+    }
+
     /// The refusal's code, as `edgeguard explain` knows it.
     #[must_use]
     pub fn code(&self) -> String {
@@ -179,7 +189,7 @@ impl Gate {
         match self.try_admit(policy, &mut digest).await {
             Ok(admitted) => Ok(Arc::new(admitted)),
             Err(refusal) => {
-                let reason = crate::chain(&refusal);
+                let reason = refusal.reason();
                 let digest = digest.map(|digest: ModuleDigest| digest.to_string());
                 self.ledger.record(events::module_refused(policy.name.as_str(), &refusal.code(), &reason, digest)).await?;
                 Err(refusal)

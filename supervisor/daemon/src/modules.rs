@@ -152,7 +152,7 @@ impl Modules {
                 _ => Arc::new(Module::admitted(name.clone(), admitted)),
             },
             Err(refusal) => {
-                let refused = Refused { code: refusal.code(), reason: crate::chain(&refusal) };
+                let refused = Refused { code: refusal.code(), reason: refusal.reason() };
                 tracing::error!(module = name, code = refused.code, "refused: {}", refused.reason);
                 Arc::new(Module::refused(name.clone(), refused))
             }
