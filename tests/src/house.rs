@@ -69,7 +69,14 @@ struct Daemon {
     process: std::process::Child,
     pidfd: OwnedFd,
     /// Where it says what a service manager wants to hear.
-    _notify: (TempDir, UnixDatagram),
+    notify: (TempDir, UnixDatagram),
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// A daemon that did not come up.
@@ -250,10 +257,7 @@ impl House {
     /// # Errors
     /// It is gone before it serves, as it should.
     pub fn try_start_second(&self) -> Result<(), NotUp> {
-        self.spawn().map(|mut second| {
-            let _ = second.process.kill();
-            let _ = second.process.wait();
-        })
+        self.spawn().map(drop)
     }
 
     fn spawn(&self) -> Result<Daemon, NotUp> {
@@ -268,23 +272,24 @@ impl House {
         command.arg("--config").arg(self.path("edgeguard.toml")).env_clear().env("NOTIFY_SOCKET", &address);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         as_daemon(&mut command);
-        let mut process = command.spawn().unwrap();
+        let process = command.spawn().unwrap();
         let pidfd = rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();
+        let mut daemon = Daemon { process, pidfd, notify: (notify, ready) };
 
         let began = Instant::now();
         loop {
-            let mut fds = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            let mut fds = [PollFd::new(&daemon.notify.1, PollFlags::IN), PollFd::new(&daemon.pidfd, PollFlags::IN)];
             wait_for(&mut fds, PATIENCE.saturating_sub(began.elapsed()));
             let [said, gone] = fds.map(|fd| fd.revents().contains(PollFlags::IN));
             if said {
                 let mut text = [0; 512];
-                let len = ready.recv(&mut text).unwrap();
+                let len = daemon.notify.1.recv(&mut text).unwrap();
                 if text[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                    return Ok(Daemon { process, pidfd, _notify: (notify, ready) });
+                    return Ok(daemon);
                 }
             } else if gone || began.elapsed() >= PATIENCE {
-                let _ = process.kill();
-                let code = process.wait().unwrap().code();
+                let _ = daemon.process.kill();
+                let code = daemon.process.wait().unwrap().code();
                 let log = fs::read(self.path("log")).unwrap();
                 let log = String::from_utf8_lossy(&log[usize::try_from(log_begins).unwrap()..]).into_owned();
                 return Err(NotUp { code, log });
@@ -472,10 +477,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.process.kill();
-            let _ = daemon.process.wait();
-        }
+        drop(self.daemon.take());
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.log());
         }
