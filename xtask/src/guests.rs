@@ -99,7 +99,10 @@ impl Toolchain {
     /// Builds one guest, and gives its bytes.
     fn build(self, name: &str, more: &[&str]) -> Result<Vec<u8>> {
         let sdk = place::root().join("guest-sdk");
-        let target = sdk.join("target").join(self.folder());
+        // Cargo gives programs for wasm one file name whatever their features, so each kind has a folder of its own: else one would
+        // be taken for the other as soon as both are built and nothing has changed.
+        let kind = if more.is_empty() { "core" } else { "component" };
+        let target = sdk.join("target").join(self.folder()).join(kind);
         let mut cargo = self.cargo();
         cargo.current_dir(&sdk).args(["build", "--quiet", "--locked", "--release", "--target", TARGET, "--package", name]).args(more);
         cargo.arg("--target-dir").arg(&target).env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"));
