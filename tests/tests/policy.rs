@@ -52,6 +52,27 @@ fn a_narrowed_policy_is_in_force_for_the_next_invocation_and_spares_the_one_unde
 }
 
 #[test]
+fn an_invocation_that_waits_while_its_policy_changes_does_not_begin_under_the_old_one() {
+    let mut house = House::new();
+    let dir = house.writable_dir("data");
+    house.install(&Policy::new("creates").read_write("/data", &dir), &guest(CREATES));
+    house.start();
+    let mut first = house.cli(&["invoke", "creates"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    until("the first to begin", || (!house.events("invocation-started").is_empty()).then_some(()));
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| house.invoke("creates"));
+        until("the second to wait", || (house.module_status("creates")["waiting"] == 1).then_some(()));
+        house.put_policy(&Policy::new("creates").read("/data", &dir));
+        house.reload();
+        drop(first.stdin.take());
+        second.join().unwrap()
+    });
+    assert!(second.code == Some(1) && second.stderr.contains("changed while this invocation waited"), "{second:?}");
+    assert_eq!(first.wait_with_output().unwrap().stdout, b"0\n");
+    assert_eq!(house.events("invocation-started").len(), 1);
+}
+
+#[test]
 fn a_broken_policy_file_is_loud_and_leaves_no_older_grant_in_force() {
     let mut house = House::new();
     house.install(&Policy::new("plain"), &edgeguard_tests::guest::empty());

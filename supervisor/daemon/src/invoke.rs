@@ -144,6 +144,10 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
         }
     };
     let permit = permit(&module).await?;
+    // Whoever waited while the policies were loaded has not begun, and does not begin under grants that are no longer given.
+    if !modules.get(name).is_some_and(|current| Arc::ptr_eq(&current, &module)) {
+        return Err(InvokeError::Replaced(name.into()));
+    }
     let start = modules.worker(&module, &admitted).await.map_err(|source| InvokeError::Worker { name: name.into(), source })?;
 
     let (stdin_guest, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
