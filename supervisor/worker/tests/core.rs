@@ -414,3 +414,19 @@ fn the_worker_is_confined_and_says_so() {
     // Main, clock, one guest thread.
     assert_eq!((worker.report.threads, status.threads), (3, 3));
 }
+
+/// An operator's mistake: a pipe in a granted directory. Opening it waits for a writer, in the kernel, where no deadline reaches.
+#[test]
+fn an_invocation_that_hangs_in_the_kernel_takes_its_worker_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("p"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    let mut worker = Plan::new(compile(&opens("p", "0")))
+        .dir(dir.path(), "/data", Access::Read)
+        .limits(|l| l.deadline = Duration::from_millis(100))
+        .start();
+    let began = Instant::now();
+    let _started = worker.begin();
+    let status = worker.process.child.wait().unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert!(began.elapsed() < Duration::from_secs(10));
+}

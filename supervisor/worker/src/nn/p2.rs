@@ -18,11 +18,11 @@ use self::bindings::wasi::nn::errors;
 use self::bindings::wasi::nn::graph;
 use self::bindings::wasi::nn::inference;
 use self::bindings::wasi::nn::tensor;
-use crate::nn::Output;
 use crate::guest::Guest;
 use crate::limits::Stop;
 use crate::nn::Failure;
 use crate::nn::Nn;
+use crate::nn::Output;
 use crate::nn::error;
 use crate::record::Pending;
 

@@ -98,12 +98,6 @@ pub fn compile(wat: &str) -> Native {
     try_compile(&wat::parse_str(wat).unwrap()).unwrap()
 }
 
-/// Compiles a guest of the repository.
-pub fn guest(name: &str) -> Native {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/guests").join(name);
-    compile(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-}
-
 /// What a worker is to be given.
 pub struct Plan {
     pub native: Native,
