@@ -210,7 +210,11 @@ impl Modules {
         module.counters.cold_starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let cold = began.elapsed();
         tracing::info!(module = module.name, pid = worker.pid(), us = cold.as_micros(), "worker confined and running");
-        tokio::spawn(Arc::clone(self).prepare_standby());
+        let modules = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(STANDBY_PAUSE).await;
+            modules.prepare_standby().await;
+        });
         Ok(Start { worker, cold: Some(cold) })
     }
 
@@ -343,6 +347,10 @@ fn report(table: &Table) -> LoadReport {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// After a cold start, before the next standby is made. The start of a process holds up the daemon's loop and takes a processor, and both belong to the invocation
+/// that somebody waits for, which most often is over by then.
+const STANDBY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long a worker may have nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
