@@ -69,7 +69,7 @@ impl Hardened {
     /// [`Unconfinable`]; the process must then exit, for part of the steps may have been taken.
     pub fn restrict_filesystem(mut self, grants: &[FsGrant<'_>], floor: u32) -> Result<Restricted, Unconfinable> {
         self.facts.own.require_single_thread("restricting the file system")?;
-        self.facts.own_root.settle(grants)?;
+        self.facts.own_root.settle(grants, &self.facts.own)?;
         self.facts.rights.restrict(grants, floor)?;
         refuses_to_open_root()?;
         let granted = u32::try_from(grants.len()).unwrap_or(u32::MAX);

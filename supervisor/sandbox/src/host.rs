@@ -246,7 +246,7 @@ fn host_rows() -> Vec<Row> {
             Need::Preferred,
             cgroup,
             cgroup_found,
-            "run as a systemd unit with `Delegate=memory pids`, as the packaged one does; the engine's own limits hold anyway",
+            "not used by this version: the limits of the policy are held by the engine; to cap the whole service, give its unit `MemoryMax=` and `TasksMax=`",
         ),
         row(
             "yama",

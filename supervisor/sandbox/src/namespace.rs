@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::mount::FsMountFlags;
 use rustix::mount::FsOpenFlags;
 use rustix::mount::MountAttrFlags;
@@ -29,6 +30,7 @@ use crate::Access;
 use crate::FsGrant;
 use crate::Role;
 use crate::Unconfinable;
+use crate::own::OwnProcess;
 use crate::sys;
 
 /// Whether this process has a root of its own.
@@ -77,7 +79,7 @@ impl OwnRoot {
     /// # Errors
     /// [`Unconfinable::Step`] when capabilities cannot be given up, or when the root cannot be changed after descriptors were
     /// replaced. What fails before that leaves the host's root in place and is recorded.
-    pub(crate) fn settle(&mut self, grants: &[FsGrant<'_>]) -> Result<(), Unconfinable> {
+    pub(crate) fn settle(&mut self, grants: &[FsGrant<'_>], own: &OwnProcess) -> Result<(), Unconfinable> {
         if let Self::Pending(root) = self {
             *self = match furnish(root.as_fd(), grants) {
                 Ok(replacements) => {
@@ -91,8 +93,13 @@ impl OwnRoot {
             };
         }
         let none = CapabilitySet::empty();
-        rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-            .map_err(Unconfinable::step("give up capabilities"))
+        let given_up = rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none });
+        match given_up {
+            // A service manager's filter may refuse this call to everybody. It then also refuses it to whoever would take a
+            // capability up again, so having none in force is enough.
+            Err(Errno::PERM) if own.status().is_ok_and(|status| status.capabilities == 0) => Ok(()),
+            other => other.map_err(Unconfinable::step("give up capabilities")),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Runs in: worker, when its module has at least one directory.
 //! Every call names its directory by descriptor: `AT_FDCWD` is never allowed, so nothing relative to the working directory and no
 //! plain path gets through. A descriptor beside an absolute path, or a path with `..`, still does, for seccomp cannot read it;
-//! opening and changing are then denied by Landlock, and looking (`statx`, `readlinkat`) by the process's own root where the
+//! opening and changing are then denied by Landlock, and looking (`statx`, `faccessat2`, `readlinkat`) by the process's own root where the
 //! host allows one. Where it does not, native code in the worker can still learn that a foreign path exists, and its metadata.
 
 use libc::*;
@@ -40,6 +40,7 @@ pub const READ: &[Rule] = &[
     call!(SYS_statx, [arg(0).is_not(AT_FDCWD)], "path_filestat_get, fd_filestat_get"),
     call!(SYS_newfstatat, [arg(0).is_not(AT_FDCWD)], "path_filestat_get where statx is missing"),
     call!(SYS_readlinkat, [arg(0).is_not(AT_FDCWD)], "path_readlink, and symbolic links along a path"),
+    call!(SYS_faccessat2, [arg(0).is_not(AT_FDCWD)], "`..` in a path that is opened step by step"),
     call!(SYS_getdents64, "fd_readdir"),
     call!(SYS_lseek, "fd_seek"),
     call!(SYS_preadv, "fd_pread"),
