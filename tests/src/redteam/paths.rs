@@ -76,6 +76,8 @@ pub fn attempt(name: &str, field: &Field) -> Option<Gave> {
         "readlink-outside" => call(SYS_readlinkat, [data, field.path("foreign-link").at(), room, 64]),
         "stat-cwd-outside" => call(SYS_newfstatat, [cwd(), secret.at(), room, 0]),
         "faccessat-outside" => call(SYS_faccessat, [data, secret.at(), 0]),
+        "faccessat2-outside" => call(SYS_faccessat2, [data, secret.at(), 0, number(AT_EACCESS)]),
+        "faccessat2-cwd-outside" => call(SYS_faccessat2, [cwd(), secret.at(), 0, number(AT_EACCESS)]),
         "statfs-outside" => call(SYS_statfs, [outside.at(), room]),
         "chdir-outside" => call(SYS_chdir, [outside.at()]),
         "fchdir-granted" => call(SYS_fchdir, [data]),

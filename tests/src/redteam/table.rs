@@ -163,10 +163,17 @@ pub const ROWS: &[Row] = &[
     row(15, "openat2-not-beneath", [e(ENOSYS), e(ENOSYS), K], "filter"),
     killed(16, "name-to-handle"),
     killed(16, "open-by-handle"),
-    row(17, "stat-outside", [e(ENOENT), OK, K], "own root only; Landlock does not cover it: written down as a gap of hosts without namespaces"),
+    row(
+        17,
+        "stat-outside",
+        [e(ENOENT), OK, K],
+        "own root only; Landlock does not cover it: written down as a gap of hosts without namespaces",
+    ),
     row(17, "statx-outside", [e(ENOENT), OK, K], "own root only; as above"),
     row(17, "readlink-outside", [e(ENOENT), OK, K], "own root only; as above"),
     killed(17, "stat-cwd-outside"),
+    row(17, "faccessat2-outside", [e(ENOENT), OK, K], "own root only; as above"),
+    killed(17, "faccessat2-cwd-outside"),
     killed(17, "faccessat-outside"),
     killed(17, "statfs-outside"),
     killed(18, "chdir-outside"),
@@ -281,7 +288,12 @@ pub const ROWS: &[Row] = &[
     killed(61, "fchmodat-setuid"),
     killed(61, "fchmod-setuid"),
     row(61, "create-setuid-file", [e(EACCES), e(EACCES), K], "filter"),
-    row(61, "openat2-create-setuid-file", [e(ENOSYS), e(ENOSYS), K], "filter: where files can be made, only the call whose mode a rule can read"),
+    row(
+        61,
+        "openat2-create-setuid-file",
+        [e(ENOSYS), e(ENOSYS), K],
+        "filter: where files can be made, only the call whose mode a rule can read",
+    ),
     #[cfg(target_arch = "x86_64")]
     killed(62, "int80"),
     #[cfg(target_arch = "x86_64")]
