@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -214,7 +215,7 @@ fn nothing_below_a_read_grant_changes_whatever_a_guest_tries() {
     let errnos: Vec<&str> = said.lines().collect();
     assert_eq!(errnos.len(), 17, "{said}");
     assert!(errnos.iter().all(|errno| *errno != "0"), "one of the attempts succeeded: {errnos:?}");
-    let names = |dir: &std::path::Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let names = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     assert_eq!((names(&ro), names(&rw)), (vec!["file".into()], vec!["own".into()]));
     let after = fs::metadata(ro.join("file")).unwrap();
     assert_eq!(
@@ -327,13 +328,23 @@ const LOOKS: &str = r#"(data (i32.const 1024) "a/f")
 
 #[test]
 fn a_folder_that_is_swapped_for_a_link_meanwhile_never_leads_out() {
+    swapped(|policy, data| policy.read("/data", data));
+}
+
+/// The same where the grant is to write: its worker opens paths step by step, and not in one call of the kernel.
+#[test]
+fn a_folder_that_is_swapped_below_a_grant_to_write_never_leads_out() {
+    swapped(|policy, data| policy.read_write("/data", data));
+}
+
+fn swapped(grant: impl FnOnce(Policy, &Path) -> Policy) {
     let mut house = House::new();
     let (data, secret) = (house.writable_dir("data"), house.dir("secret"));
     fs::create_dir(data.join("a")).unwrap();
     fs::write(data.join("a/f"), "inside").unwrap();
     fs::write(secret.join("f"), "outside").unwrap();
     symlink("../secret", data.join("b")).unwrap();
-    house.install(&Policy::new("looks").read_write("/data", &data), &guest(LOOKS));
+    house.install(&grant(Policy::new("looks"), &data), &guest(LOOKS));
     house.start();
     let done = AtomicBool::new(false);
     let (swaps, invoked) = std::thread::scope(|scope| {

@@ -150,7 +150,9 @@ fn words(found: Found) -> String {
     match found {
         Found::Signal(libc::SIGSYS) => "SIGSYS".into(),
         Found::Signal(signal) => format!("signal {signal}"),
-        Found::Errno(errno) => NAMES.iter().find(|(number, _)| *number == errno).map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).into()),
+        Found::Errno(errno) => {
+            NAMES.iter().find(|(number, _)| *number == errno).map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).into())
+        }
         Found::Ok(_) => "ok".into(),
         Found::Nothing => "nothing".into(),
     }

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn times_are_readable() {
         assert_eq!(time(950), "950 µs");
-        assert_eq!(time(9_495), "9.50 ms");
+        assert_eq!(time(9_400), "9.40 ms");
         assert_eq!(time(123_456), "123.5 ms");
     }
 }
