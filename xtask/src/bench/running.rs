@@ -96,7 +96,7 @@ pub fn warm(house: &House) -> Result<Vec<Row>> {
         Row::of("a new instance in a running worker", "µs", AtMost(50.0), &instance).beside("the bare wasm engine", made.median()),
         Row::of("invocation round trip, warm, empty guest", "µs", AtMost(200.0), &trip)
             .beside("the bare wasm engine in one process: instance and run", made.median() + ran.median())
-            .note("client, daemon and worker are three processes; the answer waits until the record is in the journal"),
+            .note("client, daemon and worker are three processes; the answer waits until the journal's thread has taken all records"),
         Row::new("a worker's private memory beyond its guest's", "MiB", AtMost(8.0), mib(&worker["process"]["private"]))
             .note(format!("idle; resident with files and shared memory: {:.1} MiB", mib(&worker["process"]["resident"]))),
     ])
