@@ -252,7 +252,7 @@ impl GraphHost {
         Ok(Connection { socket: ours.into_fd(), region })
     }
 
-    /// A compute did not end: the process is killed, and [`Graphs::keep`] replaces it.
+    /// A compute did not end: the process is killed, and the task that waits for its end replaces it.
     pub fn replace(&self) {
         if let Some(present) = lock(&self.present).clone() {
             present.child.kill();

@@ -5,7 +5,7 @@
 //! confined, has said so, and was told to run.
 //! Does not: open sockets, start processes, or decide policy. It is *given* descriptors and an assignment.
 //!
-//! [`serve`] is the life of a worker, generic over what runs an invocation: the product's binary gives it [`GuestRunner`], the
+//! [`serve()`] is the life of a worker, generic over what runs an invocation: the product's binary gives it [`GuestRunner`], the
 //! red team gives it native attack code, in exactly the same sandbox.
 #![forbid(unsafe_code)]
 

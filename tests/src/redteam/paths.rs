@@ -15,7 +15,6 @@ use crate::attack::open_with_mode;
 use crate::attack::text;
 
 /// Makes the attempt of this name; `None` when it is not one of these.
-#[expect(clippy::too_many_lines, reason = "a list: each arm is one row of the table")]
 pub fn attempt(name: &str, field: &Field) -> Option<Gave> {
     let (data, fixed) = (field.data(), field.fixed());
     let secret = field.path("secret");
