@@ -2,7 +2,7 @@
 //!
 //! Runs in: worker, graph host, compiler.
 //! Invariant: a [`Confined`] value exists only if every step succeeded, in this process, in this order:
-//! [`crate::harden`], [`Hardened::restrict_filesystem`], [`Restricted::confine`].
+//! [`crate::harden()`], [`Hardened::restrict_filesystem`], [`Restricted::confine`].
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,5 +1,5 @@
 //! What a confined process says about itself. The supervisor writes it to the journal, after comparing it with what
-//! [`crate::inspect`] saw from outside.
+//! [`crate::inspect()`] saw from outside.
 //!
 //! Runs in: worker, graph host, compiler (made); daemon (read).
 //! Does not: prove anything by itself; a process that lies is caught by the comparison.
