@@ -79,7 +79,7 @@ fn tail(args: &TailArgs) -> Result<ExitCode, ReadError> {
     let Some(watch) = watch else { return Ok(code) };
     loop {
         let mut gone = false;
-        let now = entries(&mut reader, args, &mut |text| gone |= !line(&text))?;
+        let now = entries(&mut reader, args, u64::MAX, &mut |text| gone |= !line(&text))?;
         code = if now == ExitCode::Ok { code } else { now };
         if gone || std::io::stdout().flush().is_err() {
             return Ok(code);
@@ -106,7 +106,8 @@ fn last(args: &TailArgs) -> Result<(Reader, VecDeque<String>, ExitCode), ReadErr
         let from = frames.saturating_sub(back);
         let mut reader = Reader::open_at(&args.place.dir, from)?;
         let mut last = VecDeque::new();
-        let code = entries(&mut reader, args, &mut |text| {
+        // To the end as it was: a journal may be written faster than it is read.
+        let code = entries(&mut reader, args, frames, &mut |text| {
             last.push_back(text);
             if last.len() > args.lines {
                 last.pop_front();
@@ -122,12 +123,15 @@ fn last(args: &TailArgs) -> Result<(Reader, VecDeque<String>, ExitCode), ReadErr
     }
 }
 
-/// Hands over every wanted entry from here to the end; goes on behind damage.
-fn entries(reader: &mut Reader, args: &TailArgs, take: &mut impl FnMut(String)) -> Result<ExitCode, ReadError> {
+/// Hands over every wanted entry from here to the end, or to the frame `until`; goes on behind damage.
+fn entries(reader: &mut Reader, args: &TailArgs, until: u64, take: &mut impl FnMut(String)) -> Result<ExitCode, ReadError> {
     let mut code = ExitCode::Ok;
     loop {
         let result = reader.next_frame().and_then(|frame| match frame {
-            Some(frame) => entry(reader, &frame, args, take).map(|()| true),
+            Some(frame) => {
+                let more = frame.header.frame_no.saturating_add(1) < until;
+                entry(reader, &frame, args, take).map(|()| more)
+            }
             None => Ok(false),
         });
         match result {

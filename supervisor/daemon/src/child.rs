@@ -51,6 +51,16 @@ pub enum ChildError {
         #[source]
         source: ChannelError,
     },
+    /// It said what no honest child says.
+    #[error("the {role} process {pid} misbehaved: {what}")]
+    Dishonest {
+        /// Which kind of child.
+        role: &'static str,
+        /// Its process id.
+        pid: u32,
+        /// What it did.
+        what: &'static str,
+    },
     /// It ended.
     #[error("the {role} process {pid} ended: {exit}")]
     Gone {
@@ -185,7 +195,11 @@ impl Child {
         loop {
             let mut ready = self.channel.readable().await.map_err(|_| self.broke(ChannelError::Closed))?;
             match ready.get_inner().try_recv::<T>() {
-                Ok(Some((frame, _no_descriptors_come_from_children))) => {
+                Ok(Some((frame, fds))) => {
+                    // They are closed here. No child has any to give.
+                    if !fds.is_empty() {
+                        return Err(self.dishonest("it sent descriptors"));
+                    }
                     dialogue.admit(&frame).map_err(|source| ChildError::Misbehaved { role: self.role, pid: self.pid(), source })?;
                     return Ok(frame);
                 }
@@ -214,15 +228,29 @@ impl Child {
     pub fn look(&self) -> Result<edgeguard_sandbox::ProcessStatus, ChildError> {
         let refuse = |found: String| ChildError::NotConfined { role: self.role, pid: self.pid(), found };
         let status = edgeguard_sandbox::inspect(self.pid()).map_err(|error| refuse(error.to_string()))?;
-        if !status.no_new_privs || status.seccomp_mode != 2 || status.seccomp_filters < 2 {
+        if !status.no_new_privs || status.seccomp_mode != 2 || status.seccomp_filters < FILTERS {
             return Err(refuse(format!(
-                "expected NoNewPrivs 1, Seccomp 2, at least two filters; found NoNewPrivs {}, Seccomp {}, {} filters",
+                "expected NoNewPrivs 1, Seccomp 2, at least {FILTERS} filters; found NoNewPrivs {}, Seccomp {}, {} filters",
                 u8::from(status.no_new_privs),
                 status.seccomp_mode,
                 status.seccomp_filters
             )));
         }
         Ok(status)
+    }
+
+    /// For what its frames say beyond their form.
+    #[must_use]
+    pub fn dishonest(&self, what: &'static str) -> ChildError {
+        ChildError::Dishonest { role: self.role, pid: self.pid(), what }
+    }
+
+    /// A handle by which another thread may end it.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn pidfd(&self) -> std::io::Result<OwnedFd> {
+        self.pidfd.get_ref().try_clone()
     }
 
     /// Its own words for a refusal.
@@ -332,6 +360,9 @@ fn follow_log(role: &'static str, pid: u32, log: OwnedFd) -> std::io::Result<()>
     });
     Ok(())
 }
+
+/// Two of the setup and two of the lock, at the least: a child that has said it is confined and has fewer has not locked itself.
+const FILTERS: u32 = 4;
 
 /// How long a child that closed its channel may take to end.
 const DYING: Duration = Duration::from_millis(500);

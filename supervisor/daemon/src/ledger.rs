@@ -23,6 +23,7 @@ use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
+use rustix::process::Signal;
 use tokio::sync::oneshot;
 
 use crate::invoke::Records;
@@ -57,7 +58,7 @@ struct Shared {
 
 enum Command {
     Event(Box<Event>, Option<oneshot::Sender<Result<(), LedgerError>>>),
-    Attach { id: SourceId, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd },
+    Attach { id: SourceId, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd },
     Settle { id: SourceId, ring: usize, produced: u64, reply: oneshot::Sender<Records> },
     Detach { id: SourceId, reply: oneshot::Sender<()> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
@@ -104,10 +105,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes over a worker's rings. They are the daemon's own mappings, so they outlive the worker.
-    pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd) -> SourceId {
+    /// Takes over a worker's rings. They are the daemon's own mappings, so they outlive the worker. `process` is its pidfd: a worker whose ring does
+    /// not parse is ended, because what it does from then on would not be on record.
+    pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.command(Command::Attach { id, source, rings, doorbell });
+        self.command(Command::Attach { id, source, rings, doorbell, process });
         id
     }
 
@@ -165,6 +167,7 @@ struct Rings {
     source: Source,
     rings: Vec<Ring>,
     doorbell: OwnedFd,
+    process: OwnedFd,
 }
 
 struct Ring {
@@ -232,9 +235,9 @@ impl Clerk {
                     let _ = reply.send(result);
                 }
             }
-            Command::Attach { id, source, rings, doorbell } => {
+            Command::Attach { id, source, rings, doorbell, process } => {
                 let ring = |consumer| Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false };
-                self.sources.insert(id, Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell });
+                self.sources.insert(id, Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
             }
             Command::Settle { id, ring, produced, reply } => {
                 self.drain(id);
@@ -275,6 +278,8 @@ impl Clerk {
             ring.taken += batch.len() as u64;
             if let Err(error) = drained {
                 ring.corrupt = true;
+                // One that is gone already has nothing more to hide.
+                let _ = rustix::process::pidfd_send_signal(&rings.process, Signal::KILL);
                 tracing::error!(module = source.module(), ring = index, error = crate::chain(&error), "audit ring does not parse");
                 events.push(Event::ring_corrupt(&source, source.ring(), &error));
             }

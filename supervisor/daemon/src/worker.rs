@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -87,6 +88,8 @@ pub struct Worker {
     child: Child,
     pending: Mutex<HashMap<u64, oneshot::Sender<Ended>>>,
     gone: Mutex<Option<Exit>>,
+    /// It was ended, and is not gone yet: nobody may give it anything to do.
+    ended: AtomicBool,
     next: AtomicU64,
     last_used: Mutex<Instant>,
 }
@@ -136,7 +139,8 @@ impl Standby {
         granted.await?;
         ledger.record(events::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
         let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);
-        let source = ledger.attach(source, rings, doorbell);
+        let process = self.child.pidfd().map_err(WorkerError::Ring)?;
+        let source = ledger.attach(source, rings, doorbell, process);
         self.child.send(&ToWorker::Run, &[])?;
 
         let worker = Arc::new(Worker {
@@ -146,6 +150,7 @@ impl Standby {
             child: self.child,
             pending: Mutex::default(),
             gone: Mutex::new(None),
+            ended: AtomicBool::new(false),
             next: AtomicU64::new(1),
             last_used: Mutex::new(Instant::now()),
         });
@@ -164,10 +169,10 @@ impl Worker {
         self.child.pid()
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs, and may go on.
     #[must_use]
     pub fn alive(&self) -> bool {
-        lock(&self.gone).is_none()
+        !self.ended.load(Ordering::Acquire) && lock(&self.gone).is_none()
     }
 
     /// Since when it has had nothing to do; `None` while it has.
@@ -192,12 +197,13 @@ impl Worker {
         pending.insert(id, ended);
         drop(pending);
         let frame = ToWorker::Invoke(Invocation { id });
-        self.child.send(&frame, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).inspect_err(|_| self.child.kill())?;
+        self.child.send(&frame, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).inspect_err(|_| self.kill())?;
         Ok(end)
     }
 
     /// Ends it; whatever runs in it ends with it.
     pub fn kill(&self) {
+        self.ended.store(true, Ordering::Release);
         self.child.kill();
     }
 }
@@ -239,22 +245,24 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
         match worker.child.recv(&mut dialogue).await {
             Ok(FromWorker::Finished(finished)) => {
                 *lock(&worker.last_used) = Instant::now();
-                if let Some(ended) = lock(&worker.pending).remove(&finished.id) {
-                    let _ = ended.send(Ended::Finished(finished));
-                }
+                let Some(ended) = lock(&worker.pending).remove(&finished.id) else {
+                    break Some(crate::chain(&worker.child.dishonest("it finished what nobody asked for")));
+                };
+                let _ = ended.send(Ended::Finished(finished));
             }
             Ok(FromWorker::GraphStalled { graph }) => {
-                if let Some((name, host)) = module.graphs.get(usize::from(graph)) {
-                    tracing::warn!(module = module.name, graph = name, "compute did not end before the deadline; its host is replaced");
-                    host.replace();
-                }
+                let Some((name, host)) = module.graphs.get(usize::from(graph)) else {
+                    break Some(crate::chain(&worker.child.dishonest("it has no such graph")));
+                };
+                tracing::warn!(module = module.name, graph = name, "compute did not end before the deadline; its host is replaced");
+                host.replace();
             }
             Ok(_) => break None,
             Err(ChildError::Gone { .. }) => break None,
             Err(error) => break Some(crate::chain(&error)),
         }
     };
-    worker.child.kill();
+    worker.kill();
     let exit = worker.child.reap().await;
     *lock(&worker.gone) = Some(exit);
     ledger.detach(worker.source).await;
