@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod clock;
 mod gate;
 mod json;
 mod keys;
@@ -31,8 +32,15 @@ mod read;
 mod rejection;
 pub mod sign;
 mod statement;
+mod time;
 mod verify;
 
+pub use crate::clock::Clock;
+pub use crate::clock::ClockLimits;
+pub use crate::clock::ClockState;
+pub use crate::clock::Reached;
+pub use crate::clock::RisingFloor;
+pub use crate::clock::boot_time;
 pub use crate::gate::MAX_BUNDLE;
 pub use crate::keys::Algorithm;
 pub use crate::keys::KeyError;
@@ -60,3 +68,5 @@ pub use crate::rejection::Passed;
 pub use crate::rejection::Rejection;
 pub use crate::rejection::SHOWN;
 pub use crate::rejection::explain;
+pub use crate::time::Time;
+pub use crate::time::TimeError;
