@@ -330,7 +330,7 @@ impl TrustRoot {
 
 /// Makes aws-lc the process's provider, once, or says that another one was there before.
 /// A [`TrustedKey`] cannot be made without this, so no verification can run on an unknown provider.
-fn install_provider() -> Result<(), KeyError> {
+pub(crate) fn install_provider() -> Result<(), KeyError> {
     static OURS: OnceLock<bool> = OnceLock::new();
     let ours = *OURS.get_or_init(|| sigstore_crypto::install_default_provider(sigstore_crypto::aws_lc_provider()).is_ok());
     if ours { Ok(()) } else { Err(KeyError::Provider) }

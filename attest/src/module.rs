@@ -10,8 +10,7 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 use serde::Serializer;
 
-use crate::keys::Algorithm;
-use crate::keys::KeyId;
+use crate::evidence::Proof;
 use crate::keys::TrustRoot;
 use crate::rejection::Check;
 use crate::rejection::Code;
@@ -202,20 +201,6 @@ impl fmt::Debug for VerifiedModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedModule").field("digest", &self.digest).field("proof", &self.proof).finish_non_exhaustive()
     }
-}
-
-/// What was proved about a module, for the journal. Made by verification only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Proof {
-    /// The key whose signature was verified.
-    pub key: KeyId,
-    /// What the operator calls that key.
-    pub key_name: String,
-    /// The key's algorithm.
-    pub algorithm: Algorithm,
-    /// What was signed.
-    pub form: Form,
 }
 
 /// What the signature is over.

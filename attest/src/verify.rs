@@ -5,6 +5,7 @@
 
 use sigstore_types::SignatureBytes;
 
+use crate::evidence::Proof;
 use crate::gate;
 use crate::gate::Content;
 use crate::gate::DigestAlgorithm;
@@ -13,7 +14,6 @@ use crate::keys::TrustRoot;
 use crate::keys::TrustedKey;
 use crate::module::Form;
 use crate::module::ModuleDigest;
-use crate::module::Proof;
 use crate::module::SignatureValid;
 use crate::rejection::Check;
 use crate::rejection::Code;
@@ -21,6 +21,7 @@ use crate::rejection::Passed;
 use crate::rejection::Rejection;
 use crate::rejection::shown;
 use crate::statement;
+use crate::statement::StatementKind;
 
 /// Proves that a key of `trust` signed `module`, whose SHA-256 the caller has computed, or says which check failed.
 pub(crate) fn signature(
@@ -62,14 +63,26 @@ pub(crate) fn signature(
             sigstore_crypto::verify_signature(key.der(), &signed, &SignatureBytes::new(signature), key.algorithm().scheme())
                 .map_err(|_| invalid(key))?;
             pass(Check::Signature, format!("{} by `{}`", key.algorithm(), key.name()), "a valid one over the statement".into());
-            statement::check(&payload, digest)?;
+            let said = statement::parse(&payload, digest)?.kind();
+            if said != StatementKind::Signature {
+                return Err(Rejection::new(Code::UnwantedStatement, "a `signature`", format!("a `{said}`")));
+            }
             pass(Check::Statement, "an in-toto statement that signs one module".into(), statement::COSIGN_SIGN.into());
             pass(Check::Digest, "sha256 of this module as the only subject".into(), digest.to_string());
             Form::Dsse
         }
     };
 
-    let proof = Proof { key: key.id(), key_name: key.name().to_owned(), algorithm: key.algorithm(), form };
+    let proof = Proof {
+        signer: key.name().to_owned(),
+        key: Some(key.id()),
+        key_name: key.name().to_owned(),
+        algorithm: key.algorithm(),
+        form,
+        keyless: None,
+        times: Vec::new(),
+        log: None,
+    };
     Ok((proof, SignatureValid::after_every_check()))
 }
 

@@ -42,7 +42,7 @@ pub fn module_admitted(module: &str, digest: &str, proof: &Proof, policy: &[u8; 
     Event::ModuleAdmitted {
         module: module.into(),
         digest: digest.into(),
-        key: hex::encode(proof.key.0),
+        key: proof.key.map(|key| key.to_string()).unwrap_or_default(),
         algorithm: proof.algorithm.as_str().into(),
         policy_digest: hex::encode(policy),
         cached,
