@@ -166,7 +166,7 @@ impl Clock {
     pub(crate) fn begun(&self, code: Code, bound: Time, what: &str) -> Result<(), Rejection> {
         match self.reached(bound) {
             Reached::Yes => Ok(()),
-            Reached::No => Err(Rejection::new(code, format!("{what} to have been reached, which is {bound}"), format!("{}", self.now_at_least()))),
+            Reached::No => Err(Rejection::new(code, format!("{what}, {bound}, to have been reached"), self.found())),
             Reached::Unknown => Err(self.untrusted(what, bound)),
         }
     }
@@ -176,15 +176,19 @@ impl Clock {
         // The last second still counts, so the bound has passed one second later.
         match self.reached(Time(bound.0.saturating_add(1))) {
             Reached::No => Ok(()),
-            Reached::Yes => Err(Rejection::new(code, format!("{what} to lie ahead, which is {bound}"), format!("{}", self.now_at_least()))),
+            Reached::Yes => Err(Rejection::new(code, format!("{what}, {bound}, to lie ahead"), self.found())),
             Reached::Unknown => Err(self.untrusted(what, bound)),
         }
+    }
+
+    fn found(&self) -> String {
+        format!("that it is {}", self.now_at_least())
     }
 
     fn untrusted(&self, what: &str, bound: Time) -> Rejection {
         Rejection::new(
             Code::Clock,
-            format!("a clock near {}, the latest time that was proved, to judge {what}, which is {bound}", self.floor),
+            format!("a clock near {}, the latest time that was proved, to judge {what}, {bound}", self.floor),
             format!("{}, {}", self.wall, self.state()),
         )
     }
@@ -326,8 +330,8 @@ mod tests {
 
     #[test]
     fn the_messages_say_what_is_believed() {
-        insta::assert_snapshot!(clock(DAY).not_after(from_floor(0), "`expires` of the release").unwrap_err(), @"");
-        insta::assert_snapshot!(clock(-5000 * DAY).not_after(from_floor(9), "`expires` of the release").unwrap_err(), @"");
+        insta::assert_snapshot!(clock(DAY).not_after(from_floor(0), "`expires` of the release").unwrap_err(), @"EG5006 · statement is outside its validity · expected `expires` of the release, 2027-03-02T00:00:00Z, to lie ahead, found that it is 2027-03-03T00:00:00Z · get a statement that is valid now from the vendor");
+        insta::assert_snapshot!(clock(-5000 * DAY).not_after(from_floor(9), "`expires` of the release").unwrap_err(), @"EG5003 · clock cannot be trusted for this · expected a clock near 2027-03-02T00:00:00Z, the latest time that was proved, to judge `expires` of the release, 2027-03-02T00:00:09Z, found 2013-06-23T00:00:00Z, 5000 d behind what was proved · set the clock, then try again; `edgeguard trust status` shows what is believed and why");
     }
 
     proptest::proptest! {
