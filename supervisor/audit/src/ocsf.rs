@@ -1,6 +1,6 @@
 //! The journal as OCSF 1.8.0, one JSON object a line, for a SIEM.
 //!
-//! Runs in: CLI.
+//! Runs in: CLI, exporter.
 //! Invariant: a line is at most [`MAX_LINE`] bytes, and the same place in the journal always gives the same `metadata.uid`, so that a receiver can drop
 //! what it has already.
 //! Does not: write a denied call twice. It is a security event, and is exported as one; the call's own record is left out.
@@ -125,20 +125,29 @@ impl Ocsf {
     /// A security event as a line.
     #[must_use]
     pub fn event(&self, item: &Item<Event>) -> String {
-        let draft = event(&item.what);
-        self.line(item, "s", describe::event(&item.what), draft)
+        bounded(self.event_value(item))
     }
 
     /// A call as a line; nothing for a denied one, which is exported as the security event that it is too.
     #[must_use]
     pub fn call(&self, item: &Item<Call>) -> Option<String> {
+        self.call_value(item).map(bounded)
+    }
+
+    /// A security event, of whatever length.
+    pub(crate) fn event_value(&self, item: &Item<Event>) -> Value {
+        self.value(item, "s", describe::event(&item.what), event(&item.what))
+    }
+
+    /// A call, of whatever length; nothing for a denied one.
+    pub(crate) fn call_value(&self, item: &Item<Call>) -> Option<Value> {
         if item.what.record.outcome == Outcome::Denied {
             return None;
         }
-        Some(self.line(item, "d", describe::call(&item.what), call(&item.what)))
+        Some(self.value(item, "d", describe::call(&item.what), call(&item.what)))
     }
 
-    fn line<T>(&self, item: &Item<T>, tier: &str, message: String, draft: Draft) -> String {
+    fn value<T>(&self, item: &Item<T>, tier: &str, message: String, draft: Draft) -> Value {
         let (category, category_name) = draft.class.category();
         let (action, action_name) = if draft.denied { (2, "Denied") } else { (1, "Allowed") };
         let (disposition, disposition_name) = if draft.denied { (2, "Blocked") } else { (1, "Allowed") };
@@ -183,7 +192,7 @@ impl Ocsf {
             event.extend(fields);
         }
         clean(&mut event);
-        bounded(event)
+        event
     }
 }
 
@@ -395,7 +404,7 @@ fn instance_of(module: &str, id: &str, worker: &str) -> Value {
 }
 
 /// Sets a field of the object at a place.
-fn set(value: &mut Value, at: &str, name: &str, field: Value) {
+pub(crate) fn set(value: &mut Value, at: &str, name: &str, field: Value) {
     if let Some(object) = value.pointer_mut(at).and_then(Value::as_object_mut) {
         object.insert(name.to_owned(), field);
     }
@@ -412,7 +421,7 @@ fn clean(value: &mut Value) {
 }
 
 /// The event as a line. If it is too long, its texts are cut, and `metadata` says so.
-fn bounded(mut event: Value) -> String {
+pub(crate) fn bounded(mut event: Value) -> String {
     let whole = event.to_string();
     if whole.len() <= MAX_LINE {
         return whole;
@@ -435,7 +444,7 @@ fn bounded(mut event: Value) -> String {
     event.to_string()
 }
 
-fn shorten(value: &mut Value, longest: usize) {
+pub(crate) fn shorten(value: &mut Value, longest: usize) {
     match value {
         Value::String(text) => {
             if let (short, true) = cut(text, longest) {

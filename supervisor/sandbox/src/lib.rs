@@ -42,6 +42,7 @@ pub mod sys;
 
 mod confine;
 mod error;
+mod exporter;
 mod filter;
 mod harden;
 mod inspect;
@@ -57,6 +58,10 @@ pub use confine::Confined;
 pub use confine::FsGrant;
 pub use confine::Restricted;
 pub use error::Unconfinable;
+pub use exporter::ExporterReport;
+pub use exporter::ExporterRestricted;
+pub use exporter::Reach;
+pub use exporter::restrict_exporter;
 pub use filter::Filters;
 pub use filter::Spread;
 pub use harden::Hardened;

@@ -5,11 +5,13 @@
 //! alternatives; a row's arguments must all hold. A pointer is never followed, so no rule can speak of a path.
 
 pub mod common;
+mod exporter;
 pub mod filesystem;
 pub mod setup;
 
 mod row;
 
+pub use exporter::exporter;
 pub use row::Argument;
 pub use row::Condition;
 pub use row::Rule;
