@@ -48,7 +48,7 @@ impl Json {
         }
     }
 
-    fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -229,6 +229,45 @@ impl Fields {
             return Err(Rejection::new(Code::Malformed, expected(), format!("{} bytes", bytes.len())));
         }
         Ok(bytes)
+    }
+
+    /// A list that may be missing, which in the JSON form of protobuf means an empty one.
+    pub(crate) fn array_or_empty(&mut self, key: &'static str) -> Result<Vec<Json>, Rejection> {
+        if self.has(key) {
+            return self.array(key);
+        }
+        self.asked.push(key);
+        Ok(Vec::new())
+    }
+
+    /// A protobuf `int64` that is not negative: decimal digits in a string, or a number. Missing means 0.
+    pub(crate) fn int64(&mut self, key: &'static str) -> Result<u64, Rejection> {
+        let path = self.path_of(key);
+        let refuse = |found: String| Err(Rejection::new(Code::Malformed, format!("a whole number below 2^63 in `{path}`"), found));
+        let number = match self.take(key) {
+            None => return Ok(0),
+            Some(Json::Number(number)) => match number.as_u64() {
+                Some(number) => number,
+                None => return refuse(number.to_string()),
+            },
+            Some(Json::String(text)) => {
+                let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+                match text.parse::<u64>() {
+                    Ok(number) if plain => number,
+                    _ => return refuse(shown(&text)),
+                }
+            }
+            Some(other) => return refuse(other.kind().to_owned()),
+        };
+        if i64::try_from(number).is_ok() { Ok(number) } else { refuse(number.to_string()) }
+    }
+
+    /// Exactly 32 bytes in base64.
+    pub(crate) fn sha256(&mut self, key: &'static str) -> Result<[u8; 32], Rejection> {
+        let path = self.path_of(key);
+        let bytes = self.base64(key, 64)?;
+        <[u8; 32]>::try_from(bytes.as_slice())
+            .map_err(|_| Rejection::new(Code::Malformed, format!("base64 of 32 bytes in `{path}`"), format!("{} bytes", bytes.len())))
     }
 
     /// Nothing may be left that was not asked for.

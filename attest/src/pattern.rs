@@ -154,7 +154,9 @@ mod tests {
     fn literal_pattern_matches_itself_and_nothing_around_it() {
         let exact = pattern("https://token.example.com");
         assert!(exact.matches("https://token.example.com"));
-        for other in ["https://token.example.com/", "xhttps://token.example.com", "https://token.example.comx", "https://TOKEN.example.com", ""] {
+        for other in
+            ["https://token.example.com/", "xhttps://token.example.com", "https://token.example.comx", "https://TOKEN.example.com", ""]
+        {
             assert!(!exact.matches(other), "{other}");
         }
     }

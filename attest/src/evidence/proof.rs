@@ -95,6 +95,17 @@ pub enum TimeSource {
     Timestamp,
 }
 
+impl TimeSource {
+    /// Its name in text and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Timestamp => "timestamp",
+        }
+    }
+}
+
 /// Where in which log a signature is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
