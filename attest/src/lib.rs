@@ -25,6 +25,8 @@
 mod capabilities;
 mod claims;
 mod clock;
+#[doc(hidden)]
+pub mod conformance;
 mod evidence;
 mod gate;
 mod json;
@@ -118,7 +120,14 @@ pub use crate::revoke::Revocations;
 pub use crate::revoke::RevocationsError;
 pub use crate::revoke::Revoked;
 pub use crate::revoke::RevokedWhat;
+pub use crate::state::Counter;
+pub use crate::state::CounterError;
+pub use crate::state::CounterKind;
 pub use crate::state::Known;
+pub use crate::state::NoCounter;
+pub use crate::state::Remembered;
+pub use crate::state::State;
+pub use crate::state::StateError;
 pub use crate::time::Time;
 pub use crate::time::TimeError;
 pub use crate::trust::FreshnessLimits;

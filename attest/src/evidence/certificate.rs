@@ -34,7 +34,7 @@ const ISSUER_V2: &str = "1.3.6.1.4.1.57264.1.8";
 const SUBJECT_ALT_NAME: &str = "2.5.29.17";
 
 /// The algorithm of the certificate's key. Looked at before the certificate is believed, to know what its signature is over.
-pub(super) fn algorithm(der: &[u8]) -> Result<Algorithm, Rejection> {
+pub(crate) fn algorithm(der: &[u8]) -> Result<Algorithm, Rejection> {
     let info =
         sigstore_crypto::parse_certificate_info(&DerCertificate::new(der.to_vec())).map_err(|error| unreadable(&error.to_string()))?;
     match info.key_algorithm {

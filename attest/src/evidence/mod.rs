@@ -27,6 +27,7 @@ use crate::signer::MAX_SIGNERS;
 use crate::signer::Signer;
 use crate::signer::SignerKind;
 
+pub(crate) use self::certificate::algorithm as certificate_algorithm;
 pub(crate) use self::library::Facts;
 pub(crate) use self::library::Logs;
 pub(crate) use self::library::Who;
@@ -146,8 +147,7 @@ fn by_certificate(
     let algorithm = certificate::algorithm(der)?;
     key::message_fits(&gated.content, artifact, algorithm)?;
     let facts = library::verify(bundle, gated, artifact, Who::Certificate { algorithm }, material, Logs::TheNamed)?;
-    let said = facts.certificate.as_deref().ok_or_else(|| Rejection::new(Code::CertificateChain, "a verified certificate", "none"))?;
-    let keyless = certificate::names(der, said)?;
+    let keyless = said_by(der, &facts)?;
     note(
         passed,
         Check::Certificate,
@@ -172,6 +172,17 @@ fn by_certificate(
         log: facts.log,
     };
     Ok(Evidence { signers: signers_met, proof, signed })
+}
+
+/// What the certificate says that the library has verified.
+fn said_by(der: &[u8], facts: &Facts) -> Result<KeylessProof, Rejection> {
+    let verified = facts.certificate.as_deref();
+    certificate::names(der, verified.ok_or_else(|| Rejection::new(Code::CertificateChain, "a verified certificate", "none"))?)
+}
+
+/// Whether a verified certificate is of one of `signers`. For conformance runs, which ask for nothing else.
+pub(crate) fn is_of(der: &[u8], facts: &Facts, signers: &[Signer]) -> Result<(), Rejection> {
+    certificate::matching(&said_by(der, facts)?, signers).map(drop)
 }
 
 /// Those of `places` whose signer's wishes are met; if none is, why the first is not.
