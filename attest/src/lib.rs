@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod admit;
 mod capabilities;
 mod claims;
 mod clock;
@@ -38,14 +39,19 @@ mod pem;
 mod read;
 mod rejection;
 mod revoke;
+mod rules;
 pub mod sign;
 mod signer;
 mod state;
 mod statement;
 mod time;
 mod trust;
-mod verify;
 
+pub use crate::admit::MAX_BUNDLES;
+pub use crate::admit::Met;
+pub use crate::admit::NamedBundle;
+pub use crate::admit::Situation;
+pub use crate::admit::verify_policy_text;
 pub use crate::capabilities::Access;
 pub use crate::capabilities::Capabilities;
 pub use crate::claims::Claim;
@@ -108,6 +114,11 @@ pub use crate::statement::SIGNATURE_V1;
 pub use crate::statement::STATEMENT_V1;
 pub use crate::statement::Statement;
 pub use crate::statement::StatementKind;
+pub use crate::rules::MAX_REQUIREMENTS;
+pub use crate::rules::Requirement;
+pub use crate::rules::Rules;
+pub use crate::rules::RulesError;
+pub use crate::rules::Wanted;
 pub use crate::signer::EvidenceWanted;
 pub use crate::signer::Keyless;
 pub use crate::signer::MAX_SIGNERS;

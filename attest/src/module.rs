@@ -10,13 +10,28 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 use serde::Serializer;
 
+use crate::admit;
+use crate::admit::Admission;
+use crate::admit::Met;
+use crate::admit::NamedBundle;
+use crate::admit::Situation;
+use crate::capabilities::Capabilities;
+use crate::clock::Clock;
+use crate::clock::ClockLimits;
 use crate::evidence::Proof;
 use crate::keys::TrustRoot;
+use crate::material::TrustMaterial;
 use crate::rejection::Check;
 use crate::rejection::Code;
 use crate::rejection::Passed;
 use crate::rejection::Rejection;
-use crate::verify;
+use crate::rules::Requirement;
+use crate::rules::Rules;
+use crate::rules::Wanted;
+use crate::signer::Signer;
+use crate::statement::Release;
+use crate::time::Time;
+use crate::trust::Staleness;
 
 /// The largest module that is accepted, in bytes: 256 MiB.
 pub const MAX_MODULE: u64 = 256 << 20;
@@ -105,8 +120,28 @@ impl UnverifiedModule {
         self.kind
     }
 
-    /// Checks `bundle` (a sigstore v0.3 bundle, at most [`crate::MAX_BUNDLE`] bytes) against `trust`.
-    /// Offline and deterministic: looks at nothing but its arguments.
+    /// Holds every bundle beside the module against `rules` and `situation`, and notes in `passed` each check that held.
+    /// Offline and deterministic: looks at nothing but its arguments. All bundles must be good, and all requirements met.
+    ///
+    /// # Errors
+    /// The first check that fails, as a [`Rejection`].
+    pub fn admit(
+        self,
+        bundles: &[NamedBundle<'_>],
+        rules: &Rules,
+        situation: &Situation<'_>,
+        passed: &mut Vec<Passed>,
+    ) -> Result<VerifiedModule, Rejection> {
+        passed.push(Passed {
+            check: Check::Module,
+            expected: "a wasm module or component".into(),
+            found: format!("{} of {} bytes, sha256:{}", self.kind, self.bytes.len(), self.digest),
+        });
+        let admission = admit::every_check(&self.bytes, self.digest, bundles, rules, situation, passed)?;
+        Ok(VerifiedModule { bytes: self.bytes, digest: self.digest, kind: self.kind, admission })
+    }
+
+    /// [`admit`](Self::admit) by the least of rules: a plain signature by one key of `trust`, with no log, state or clock.
     ///
     /// # Errors
     /// The first check that fails, as a [`Rejection`].
@@ -119,13 +154,20 @@ impl UnverifiedModule {
     /// # Errors
     /// As [`verify`](Self::verify).
     pub fn verify_explained(self, bundle: &[u8], trust: &TrustRoot, passed: &mut Vec<Passed>) -> Result<VerifiedModule, Rejection> {
-        passed.push(Passed {
-            check: Check::Module,
-            expected: "a wasm module or component".into(),
-            found: format!("{} of {} bytes, sha256:{}", self.kind, self.bytes.len(), self.digest),
-        });
-        let (proof, token) = verify::signature(&self.bytes, self.digest, bundle, trust, passed)?;
-        Ok(VerifiedModule { bytes: self.bytes, digest: self.digest, kind: self.kind, proof, _signature: token })
+        // A key's own id in place of a signer's: names of keys need not differ.
+        let signers: Vec<Signer> = trust.keys().iter().map(|key| Signer::of_key(format!("sha256:{}", key.id()), key.clone())).collect();
+        let ids = signers.iter().map(|signer| signer.id.clone()).collect();
+        let requirements = vec![Requirement { statement: Wanted::Signature, signers: ids, threshold: 1 }];
+        let rules = Rules { slot: String::new(), signers, requirements, min_version: None };
+        let situation = Situation {
+            material: &TrustMaterial::none(),
+            revocations: None,
+            clock: &Clock::new(Time::BUILT, Time::BUILT, ClockLimits::default()),
+            known: None,
+            capabilities: &Capabilities::default(),
+            stale: Staleness::Fresh,
+        };
+        self.admit(&[NamedBundle { name: "bundle", bytes: bundle }], &rules, &situation, passed)
     }
 }
 
@@ -135,14 +177,14 @@ impl fmt::Debug for UnverifiedModule {
     }
 }
 
-/// A wasm binary with a proof that a trusted key signed exactly these bytes.
-/// [`UnverifiedModule::verify`] is the only way to get one; it is not `Clone`.
+/// A wasm binary with a proof that those whom the rules name said of exactly these bytes what the rules require.
+/// [`UnverifiedModule::admit`] is the only way to get one; it is not `Clone`.
 ///
 /// ```compile_fail,E0451
-/// # fn forge(proof: edgeguard_attest::Proof) {
+/// # fn forge() {
 /// use edgeguard_attest::{ModuleDigest, VerifiedModule, WasmKind};
 /// let bytes = vec![];
-/// VerifiedModule { bytes, digest: ModuleDigest([0; 32]), kind: WasmKind::Core, proof, _signature: todo!() };
+/// VerifiedModule { bytes, digest: ModuleDigest([0; 32]), kind: WasmKind::Core, admission: todo!() };
 /// # }
 /// ```
 /// ```compile_fail,E0639
@@ -161,8 +203,7 @@ pub struct VerifiedModule {
     bytes: Vec<u8>,
     digest: ModuleDigest,
     kind: WasmKind,
-    proof: Proof,
-    _signature: SignatureValid,
+    admission: Admission,
 }
 
 impl VerifiedModule {
@@ -184,10 +225,38 @@ impl VerifiedModule {
         self.kind
     }
 
-    /// Who signed, and how.
+    /// Who signed the first bundle, and how. There is always one.
     #[must_use]
     pub fn proof(&self) -> &Proof {
-        &self.proof
+        &self.admission.first
+    }
+
+    /// Who signed each bundle, and how, in the order of the bundles.
+    #[must_use]
+    pub fn proofs(&self) -> &[Proof] {
+        &self.admission.proofs
+    }
+
+    /// What was released, if a release is among the bundles. All releases state one name and version.
+    #[must_use]
+    pub fn release(&self) -> Option<&Release> {
+        self.admission.release.as_ref()
+    }
+
+    /// The requirements of the policy, in its order, and whose word met each.
+    #[must_use]
+    pub fn met(&self) -> &[Met] {
+        &self.admission.met
+    }
+
+    /// Whether nothing of this digest was admitted under this name before, as far as the host remembers.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.admission.new
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Gives the bytes away, and with them the proof.
@@ -199,7 +268,7 @@ impl VerifiedModule {
 
 impl fmt::Debug for VerifiedModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedModule").field("digest", &self.digest).field("proof", &self.proof).finish_non_exhaustive()
+        f.debug_struct("VerifiedModule").field("digest", &self.digest).field("proofs", &self.admission.proofs).finish_non_exhaustive()
     }
 }
 
@@ -227,16 +296,6 @@ impl Form {
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Proof that a trusted key's signature over this module was verified. Only `verify.rs` makes one.
-pub(crate) struct SignatureValid(());
-
-impl SignatureValid {
-    /// Called from one place, after the last check.
-    pub(crate) fn after_every_check() -> Self {
-        Self(())
     }
 }
 

@@ -30,8 +30,6 @@ pub use self::release::RELEASE_V1;
 pub use self::release::Release;
 pub use self::signature::SIGNATURE_V1;
 
-pub(crate) use self::signature::SIGNATURE_V1 as COSIGN_SIGN;
-
 /// in-toto attestation framework, `spec/v1/statement.md`.
 pub const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
 
@@ -106,6 +104,7 @@ pub enum StatementKind {
     /// [`RELEASE_V1`].
     Release,
     /// [`PROVENANCE_V1`].
+    #[serde(rename = "slsa-provenance")]
     Provenance,
     /// [`APPROVAL_V1`].
     Approval,
@@ -121,7 +120,7 @@ impl StatementKind {
         match self {
             Self::Signature => "signature",
             Self::Release => "release",
-            Self::Provenance => "provenance",
+            Self::Provenance => "slsa-provenance",
             Self::Approval => "approval",
         }
     }

@@ -172,7 +172,9 @@ mod tests {
         assert!(provenance.differs_from(&wanted(&all[..2])).is_some(), "one more was given than is wanted");
         let absent = [all[0], all[1], all[2], ("debug", "false")];
         assert!(provenance.differs_from(&wanted(&absent)).is_some(), "one that is wanted was not given");
-        for other in [("level", "4"), ("level", "\"3\""), ("level", ""), ("target", "\"wasm32-wasip1\""), ("target", "wasm32"), ("workflow", "{}")] {
+        for other in
+            [("level", "4"), ("level", "\"3\""), ("level", ""), ("target", "\"wasm32-wasip1\""), ("target", "wasm32"), ("workflow", "{}")]
+        {
             let mut changed = wanted(&all);
             changed.insert(other.0.into(), other.1.into());
             assert!(provenance.differs_from(&changed).is_some(), "{other:?}");

@@ -48,7 +48,8 @@ impl Release {
         let version = version(&mut fields)?;
         let Validity { not_before, expires } = Validity::read(&mut fields)?;
         let capabilities = if fields.has("capabilities") { Some(Capabilities::read(fields.object("capabilities")?)?) } else { None };
-        let capabilities_sha256 = if fields.has("capabilitiesSha256") { Some(hex_sha256(&mut fields, "capabilitiesSha256")?) } else { None };
+        let capabilities_sha256 =
+            if fields.has("capabilitiesSha256") { Some(hex_sha256(&mut fields, "capabilitiesSha256")?) } else { None };
         fields.finish()?;
         match (&capabilities, capabilities_sha256) {
             (Some(list), Some(stated)) if list.sha256() != stated => Err(Rejection::new(
@@ -58,6 +59,12 @@ impl Release {
             )),
             _ => Ok(Self { name, version, not_before, expires, capabilities, capabilities_sha256 }),
         }
+    }
+
+    /// Whether it says anything about what may be granted.
+    #[must_use]
+    pub fn lists_capabilities(&self) -> bool {
+        self.capabilities.is_some() || self.capabilities_sha256.is_some()
     }
 
     /// What of `granted` this release does not allow, in words; `None` if it allows all of it.

@@ -131,7 +131,9 @@ fn a_predicate_of_one_kind_is_not_one_of_another() {
     assert_eq!(refused(SIGNATURE_V1, &release()), Code::UnknownField);
     assert_eq!(refused(APPROVAL_V1, &release()), Code::UnknownField);
     assert_eq!(refused(PROVENANCE_V1, &release()), Code::Malformed);
-    for other in ["https://edgeguard.dev/module-release/v2", "https://edgeguard.dev/module-release/v1/", "https://slsa.dev/provenance/v0.2", ""] {
+    for other in
+        ["https://edgeguard.dev/module-release/v2", "https://edgeguard.dev/module-release/v1/", "https://slsa.dev/provenance/v0.2", ""]
+    {
         assert_eq!(refused(other, &release()), Code::PredicateType, "{other}");
     }
 }
@@ -139,7 +141,8 @@ fn a_predicate_of_one_kind_is_not_one_of_another() {
 #[test]
 fn a_statement_without_its_predicate_says_nothing() {
     for kind in [RELEASE_V1, APPROVAL_V1, PROVENANCE_V1] {
-        let statement = json!({ "_type": STATEMENT_V1, "subject": [{ "digest": { "sha256": MODULE.to_string() } }], "predicateType": kind });
+        let statement =
+            json!({ "_type": STATEMENT_V1, "subject": [{ "digest": { "sha256": MODULE.to_string() } }], "predicateType": kind });
         assert_eq!(parse(statement.to_string().as_bytes(), MODULE).unwrap_err().code, Code::Malformed, "{kind}");
         for wrong in [json!(null), json!([]), json!("x")] {
             assert_eq!(refused(kind, &wrong), Code::Malformed, "{kind} {wrong}");
