@@ -228,6 +228,9 @@ fn own(content: &Content, origin: &str) -> Option<String> {
         Content::Account(stats) => {
             Some(format!("closed: {} events, {} calls, {} bytes since it was opened", stats.events, stats.records, stats.bytes))
         }
+        Content::Epoch(start, _) => Some(format!("epoch {} of the signing key began", start.epoch)),
+        Content::Retention(gone) => Some(format!("`{}` was deleted: {} bytes of calls", printable(gone.segment.as_bytes()), gone.bytes)),
+        Content::Anchor(_) => Some("anchored: somebody else has signed a checkpoint".to_owned()),
         Content::Events(_) | Content::Calls(_) | Content::Dictionary => None,
     }
 }

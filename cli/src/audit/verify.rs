@@ -58,7 +58,7 @@ fn words(found: &Verification) -> String {
         Verdict::Incomplete { why } => {
             format!("incomplete: {}; the next start of the daemon cuts this off and says so", printable(why.as_bytes()))
         }
-        Verdict::Tampered { place, why } => format!("TAMPERED: {}: {}", printable(place.as_bytes()), printable(why.as_bytes())),
+        Verdict::Tampered { place, why, .. } => format!("TAMPERED: {}: {}", printable(place.as_bytes()), printable(why.as_bytes())),
         Verdict::Unreadable { why } => format!("unreadable: {}", printable(why.as_bytes())),
     };
     let mut text = format!("{verdict}\n");

@@ -97,6 +97,11 @@ impl Cursor {
         }
     }
 
+    /// The number of the frame that comes next in this tier.
+    pub fn following(&mut self, expected: u64) -> Option<u64> {
+        self.peek(expected).ok().flatten().map(|frame| frame.header.frame_no)
+    }
+
     /// Goes to the next segment, if there is one and this one has nothing more.
     fn advance(&mut self, after: Option<u64>) -> Result<bool, ReadError> {
         let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;

@@ -44,6 +44,25 @@ pub enum JournalError {
     /// An event that is still too long after its texts were cut.
     #[error("an event of {0} bytes does not fit a frame")]
     TooLarge(usize),
+    /// The journal's keys.
+    #[error("the journal has no keys to sign with")]
+    Keys(#[from] crate::keys::KeysError),
+    /// The keys are not those that the journal was sealed with.
+    #[error("the journal in `{}` is in epoch {journal}, the keys are in epoch {keys} of another history; give back the keys it was sealed with, or move journal and keys aside together: what was written stays verifiable, and a new journal begins", .dir.display())]
+    OtherKeys {
+        /// The journal's folder.
+        dir: PathBuf,
+        /// The journal's epoch.
+        journal: u32,
+        /// The keys'.
+        keys: u32,
+    },
+    /// It was opened without keys.
+    #[error("the journal is not sealed: it was opened without keys")]
+    Unsealed,
+    /// A statement that is not about this journal.
+    #[error("{0}")]
+    Statement(&'static str),
     /// The columns could not be compressed.
     #[error("cannot compress a frame")]
     Compress(#[source] io::Error),

@@ -10,9 +10,6 @@
 //! `unsynced` says how many of the frames just before this one were not yet known to be on the disk when it was written. It is what
 //! tells a power failure, which takes frames from there, from somebody who removes older ones.
 
-use sha2::Digest as _;
-use sha2::Sha256;
-
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 64;
 /// Longest payload as stored.
@@ -22,7 +19,7 @@ pub const MAX_RAW: usize = 1 << 20;
 /// Most events in one frame.
 pub const MAX_EVENTS: usize = 4096;
 
-/// What a frame holds. The numbers 5, 7 and 9 to 11 are kept for counts, epochs, retention, anchors and clock steps.
+/// What a frame holds. The numbers 5 and 11 are kept for counts and clock steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameType {
@@ -36,8 +33,14 @@ pub enum FrameType {
     Detail = 4,
     /// Strings and sources that following `Detail` frames of the same segment name by number.
     Dict = 6,
+    /// A signing epoch began: its key, certified by the identity key and by the key of the epoch before.
+    Epoch = 7,
     /// Counts at a point in time; the last frame of a journal that was closed in order.
     Account = 8,
+    /// A segment of calls is deleted when this is sealed.
+    Retention = 9,
+    /// A checkpoint that somebody else has signed too.
+    Anchor = 10,
 }
 
 impl FrameType {
@@ -48,7 +51,10 @@ impl FrameType {
             3 => Self::Events,
             4 => Self::Detail,
             6 => Self::Dict,
+            7 => Self::Epoch,
             8 => Self::Account,
+            9 => Self::Retention,
+            10 => Self::Anchor,
             _ => return None,
         })
     }
@@ -76,7 +82,7 @@ pub struct Header {
     pub t0_real: u64,
     /// From the first event to the last, microseconds.
     pub span_us: u32,
-    /// Signing epoch; 0 while there is no signing key.
+    /// Signing epoch: the one that an `Epoch` frame begins, or else the one begun last; 0 before the first.
     pub epoch: u32,
     /// Frames before this one that were not yet known to be on the disk.
     pub unsynced: u32,
@@ -213,7 +219,7 @@ pub fn find(bytes: &[u8]) -> Option<(usize, Header)> {
 /// The frame's leaf in the journal's tree (RFC 6962): SHA-256 of a zero byte and the frame.
 #[must_use]
 pub fn leaf(frame: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update([0]).chain_update(frame).finalize().into()
+    crate::tree::sha256(&[&[0], frame])
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadFrame> {

@@ -3,12 +3,14 @@
 //! Runs in: daemon, on one thread.
 //! Invariant: what [`Journal::event`] acknowledged as durable is on the disk together with every frame before it. A frame is written whole or the
 //! journal takes nothing more. One number counts the frames of both tiers.
-//! Does not: delete anything.
+//! Invariant: with keys, at most 1024 frames or one second of them are without a seal, and only frames on the disk are sealed.
+//! Does not: delete anything but segments of calls that are over their budget, and none of which a sealed frame does not say so.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -22,23 +24,38 @@ use crate::columns::Encoder;
 use crate::columns::Row;
 use crate::dict::Interner;
 use crate::dict::Source;
+use crate::disk::Disk;
+use crate::disk::Observer;
 use crate::error::JournalError;
 use crate::event::Event;
 use crate::frame;
 use crate::frame::COMPRESSED;
 use crate::frame::FrameType;
 use crate::frame::Header;
+use crate::keys::Keys;
 use crate::leaves::Leaves;
+use crate::note::Note;
+use crate::note::Signed;
+use crate::note::VerifierKey;
 use crate::payload::Boot;
 use crate::payload::Genesis;
+use crate::payload::Retention;
 use crate::payload::event_json;
 use crate::position::Position;
 use crate::record::Record;
 use crate::recover;
 use crate::recover::Recovery;
+use crate::seal;
+use crate::seal::Sealer;
+use crate::segment;
+use crate::segment::Scan;
 use crate::segment::Segment;
+use crate::segment::Stop;
 use crate::segment::Tier;
+use crate::statement::Checkpoint;
+use crate::statement::NONCE_LEN;
 use crate::text::cut;
+use crate::tree::Tree;
 
 /// What is not durable at once is on the disk after this long, if the journal is [flushed](Journal::flush) so often.
 pub const SYNC_WITHIN: Duration = Duration::from_secs(1);
@@ -47,9 +64,14 @@ pub const SYNC_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
+    disk: Disk,
     /// Held for its lock.
     _lock: File,
     leaves: Leaves,
+    sealer: Option<Sealer>,
+    detail_budget: Option<u64>,
+    /// A segment of calls was begun since the budget was looked at.
+    detail_grew: bool,
     security: Writer,
     detail: Writer,
     next_frame: u64,
@@ -65,6 +87,25 @@ pub struct Journal {
     broken: bool,
     closed: bool,
     stats: Stats,
+}
+
+/// How a journal is opened.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// What it is sealed with. Without keys nothing is signed, and a journal that was sealed before does not open.
+    pub keys: Option<Keys>,
+    /// Bytes that segments of calls may take, the one being written included; the oldest go first, and a sealed frame says so. Needs keys.
+    pub detail_budget: Option<u64>,
+    /// Who is told of every change to the disk; for tests.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Options {
+    /// Sealed with these keys.
+    #[must_use]
+    pub fn sealed(keys: Keys) -> Self {
+        Self { keys: Some(keys), ..Self::default() }
+    }
 }
 
 /// Counts since the journal was opened.
@@ -103,21 +144,55 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Journal {
-    /// Opens the journal in this folder, making it if there is none, and writes down how it was found.
+    /// Opens the journal in this folder, making it if there is none, and writes down how it was found. It is not sealed.
     ///
     /// `origin` says who writes: a name that the readers of many journals tell this one by.
     ///
     /// # Errors
-    /// [`JournalError::Locked`] when another process has it open; [`JournalError::Full`]; [`JournalError::Io`]. A damaged journal opens: what is
-    /// damaged stays as it is for `audit verify` to name, and new segments are begun behind it.
+    /// Those of [`Journal::open_with`].
     pub fn open(dir: &Path, origin: &str) -> Result<(Self, Recovery), JournalError> {
+        Self::open_with(dir, origin, Options::default())
+    }
+
+    /// Opens it like [`Journal::open`], with keys to seal it.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] when another process has it open; [`JournalError::Full`]; [`JournalError::Io`]. A damaged journal opens: what is
+    /// damaged stays as it is for `audit verify` to name, and new segments are begun behind it. [`JournalError::Keys`] and
+    /// [`JournalError::OtherKeys`] when the keys cannot go on where the journal's last epoch ended; [`JournalError::Unsealed`] when a sealed journal
+    /// is opened without keys.
+    pub fn open_with(dir: &Path, origin: &str, options: Options) -> Result<(Self, Recovery), JournalError> {
+        let disk = Disk::watched(options.observer);
         let lock = recover::make_and_lock(dir)?;
-        let found = recover::recover(dir)?;
+        let last = options.keys.as_ref().map(|keys| seal::last(dir, keys)).transpose()?.unwrap_or_default();
+        let sealed = last.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        if options.keys.is_none() {
+            let note = seal::last_epoch(dir, u64::MAX).map_err(JournalError::io("look for seals", dir))?;
+            if note.is_some() || dir.join(seal::CHECKPOINTS).exists() || options.detail_budget.is_some() {
+                return Err(JournalError::Unsealed);
+            }
+        }
+        let mut found = recover::recover(dir, &disk, sealed)?;
+        // The names of `leaves` and of the folders, before a frame relies on them.
+        disk.sync_dir(dir).map_err(JournalError::io("sync the folder", dir))?;
         let compressor = zstd::bulk::Compressor::new(1).map_err(JournalError::Compress)?;
+        let (origin, _) = cut(origin, MAX_ORIGIN);
+        let mut sealer = None;
+        if let Some(keys) = options.keys {
+            let (with_keys, damage) = Sealer::open(dir, &disk, keys, origin, &found.leaves, found.next_frame, &last)?;
+            if found.recovery.damage.is_empty() {
+                found.recovery.damage = damage;
+            }
+            sealer = Some(with_keys);
+        }
         let mut journal = Self {
             dir: dir.to_owned(),
+            disk,
             _lock: lock,
             leaves: found.leaves,
+            sealer,
+            detail_budget: options.detail_budget,
+            detail_grew: true,
             security: found.security,
             detail: found.detail,
             next_frame: found.next_frame,
@@ -134,13 +209,15 @@ impl Journal {
         };
         // What was found is on the disk before anything is built on it.
         journal.sync_files()?;
-        let (origin, _) = cut(origin, MAX_ORIGIN);
         if found.recovery.first_open {
-            journal.own_frame(FrameType::Genesis, &Genesis { origin: origin.to_owned() })?;
+            let identity = journal.sealer.as_ref().map(Sealer::verifier).transpose()?.map(|key| key.to_string());
+            journal.own_frame(FrameType::Genesis, &Genesis { origin: origin.to_owned(), identity })?;
         }
         let boot = Boot { origin: origin.to_owned(), boot_id: boot_id(dir)?, head: journal.head()?, recovery: found.recovery.clone() };
         journal.own_frame(FrameType::Boot, &boot)?;
         journal.sync_files()?;
+        // The key evolves with every start: what was before can then not be signed for again.
+        journal.turn_epoch()?;
         Ok((journal, found.recovery))
     }
 
@@ -168,7 +245,12 @@ impl Journal {
         let header = self.header(FrameType::Events, 1, self.security.next_seq, time_ns);
         let frame = self.write(Tier::Security, header, &payload)?;
         self.stats.events += 1;
-        Ok(Position { epoch: 0, frame, index: 0 })
+        if let Some(sealer) = &mut self.sealer
+            && (event.durable() || event.is_denial())
+        {
+            sealer.hurry();
+        }
+        Ok(Position { epoch: header.epoch, frame, index: 0 })
     }
 
     /// Brings every frame to the disk.
@@ -176,13 +258,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]
     pub fn commit(&mut self) -> Result<(), JournalError> {
-        // The calls first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
-        // from the frames.
-        self.sync_tier(Tier::Detail)?;
-        self.sync_tier(Tier::Security)?;
-        self.synced = self.next_frame;
-        self.stats.syncs += 1;
-        Ok(())
+        self.sync_tiers()?;
+        match &mut self.sealer {
+            Some(sealer) if sealer.may_seal() => sealer.seal(),
+            _ => Ok(()),
+        }
     }
 
     /// Takes calls, in the order in which they came out of a ring. They are in a frame after 4096 of them, at the next event, or at [`Journal::flush`].
@@ -215,14 +295,21 @@ impl Journal {
         result
     }
 
-    /// Puts buffered calls into a frame, and brings frames to the disk that have waited for [`SYNC_WITHIN`].
+    /// Puts buffered calls into a frame, brings frames to the disk that have waited for [`SYNC_WITHIN`] and seals them, ends an epoch whose time
+    /// has come, and deletes segments of calls that are over their budget.
     ///
     /// # Errors
     /// [`JournalError`]
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.write_detail()?;
-        match self.sync_due() {
-            Some(Duration::ZERO) => self.sync_files(),
+        if self.sync_in() == Some(Duration::ZERO) {
+            self.sync_files()?;
+        }
+        if self.sealer.as_ref().and_then(Sealer::turn_due) == Some(Duration::ZERO) {
+            self.turn_epoch()?;
+        }
+        match self.detail_budget {
+            Some(budget) if std::mem::take(&mut self.detail_grew) => self.retire_detail(budget).map(drop),
             _ => Ok(()),
         }
     }
@@ -230,7 +317,85 @@ impl Journal {
     /// After how long [`Journal::flush`] should be called again, though nothing happens; nothing when all is on the disk.
     #[must_use]
     pub fn sync_due(&self) -> Option<Duration> {
+        self.sync_in().into_iter().chain(self.sealer.as_ref().and_then(Sealer::turn_due)).min()
+    }
+
+    fn sync_in(&self) -> Option<Duration> {
         self.unsynced_since.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()))
+    }
+
+    /// The public half of the identity key as `NAME+HASH+BASE64` (c2sp.org/signed-note); nothing without keys.
+    ///
+    /// # Errors
+    /// [`JournalError::Keys`]
+    pub fn verifier_key(&self) -> Result<Option<VerifierKey>, JournalError> {
+        self.sealer.as_ref().map(Sealer::verifier).transpose()
+    }
+
+    /// The answer to who asks whether this journal is alive: everything is on the disk, and the journal's state is signed together with `nonce`
+    /// (16 to 64 bytes that the asker has chosen), with the identity key and the current epoch's. A copy of an older journal cannot give it.
+    ///
+    /// # Errors
+    /// [`JournalError::Unsealed`], [`JournalError::Statement`] for a nonce of another length, and those of [`Journal::sync`].
+    pub fn attest(&mut self, nonce: &[u8]) -> Result<String, JournalError> {
+        if !NONCE_LEN.contains(&nonce.len()) {
+            return Err(JournalError::Statement("a nonce has 16 to 64 bytes"));
+        }
+        self.sync()?;
+        let sealer = self.sealer.as_ref().ok_or(JournalError::Unsealed)?;
+        Ok(sealer.answer(nonce, realtime_ns())?.to_string())
+    }
+
+    /// Keeps a checkpoint of this journal that somebody else has signed too: a witness, or whoever received it.
+    ///
+    /// # Errors
+    /// [`JournalError::Statement`] when it is not a checkpoint of this journal as it is; [`JournalError::Unsealed`], and those of
+    /// [`Journal::append`].
+    pub fn anchor(&mut self, note: &str) -> Result<(), JournalError> {
+        let key = self.verifier_key()?.ok_or(JournalError::Unsealed)?;
+        let parsed = Note::parse(note).map_err(|_| JournalError::Statement("the anchor is not a signed note"))?;
+        let checkpoint =
+            Checkpoint::parse(parsed.text()).map_err(|_| JournalError::Statement("the anchor is not a checkpoint of three lines"))?;
+        if checkpoint.origin != key.name() || parsed.signed_by(&key) != Signed::Good(None) {
+            return Err(JournalError::Statement("the anchor is not signed with this journal's identity key"));
+        }
+        let mut tree = Tree::default();
+        if checkpoint.size <= self.next_frame {
+            self.leaves.each(checkpoint.size, |leaf| tree.push(leaf)).map_err(JournalError::io("read the leaves", &self.dir))?;
+        }
+        if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
+            return Err(JournalError::Statement("the anchor is of another history than this journal's"));
+        }
+        self.own_bytes(FrameType::Anchor, parsed.to_string().as_bytes())
+    }
+
+    /// Deletes the oldest segments of calls until they take at most `keep` bytes; the one being written stays. For each, a frame that lists what
+    /// was in it is on the disk and sealed before it goes; its leaves stay. Returns how many went. A damaged segment is evidence, and ends this.
+    ///
+    /// # Errors
+    /// [`JournalError::Unsealed`] without keys; [`JournalError`].
+    pub fn retire_detail(&mut self, keep: u64) -> Result<usize, JournalError> {
+        if self.sealer.is_none() {
+            return Err(JournalError::Unsealed);
+        }
+        let io = |what| JournalError::io(what, &self.dir);
+        let mut segments = VecDeque::new();
+        for (first, path) in segment::list(&self.dir, Tier::Detail).map_err(io("list segments"))? {
+            let len = std::fs::metadata(&path).map_err(io("read a segment"))?.len();
+            segments.push_back((first, path, len));
+        }
+        let mut gone = 0;
+        while segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep && (segments.len() > 1 || self.detail.segment.is_none()) {
+            let Some((first, path, _)) = segments.pop_front() else { break };
+            let bytes = segment::read(&path).map_err(JournalError::io("read a segment", &self.dir))?;
+            let Some(retention) = retention(&segment::scan(&bytes), first, bytes.len()) else { break };
+            self.own_frame(FrameType::Retention, &retention)?;
+            self.sync_files()?;
+            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir.join(Tier::Detail.folder())));
+            removed.map_err(JournalError::io("delete a segment", &self.dir))?;
+            gone += 1;
+        }
+        Ok(gone)
     }
 
     /// Brings everything to the disk, buffered calls included.
@@ -268,8 +433,27 @@ impl Journal {
     /// A frame of the journal itself.
     fn own_frame(&mut self, kind: FrameType, payload: &impl Serialize) -> Result<(), JournalError> {
         let payload = serde_json::to_vec(payload).map_err(|error| JournalError::Compress(error.into()))?;
+        self.own_bytes(kind, &payload)
+    }
+
+    fn own_bytes(&mut self, kind: FrameType, payload: &[u8]) -> Result<(), JournalError> {
         let header = self.header(kind, 0, self.security.next_seq, boottime_ns());
-        self.write(Tier::Security, header, &payload).map(drop)
+        self.write(Tier::Security, header, payload).map(drop)
+    }
+
+    /// Ends the epoch: everything is sealed with its key, its successor is certified, and it is erased.
+    fn turn_epoch(&mut self) -> Result<(), JournalError> {
+        self.sync_files()?;
+        let Some(sealer) = &self.sealer else { return Ok(()) };
+        let certificate = sealer.certificate()?.to_string();
+        let header = self.header(FrameType::Epoch, 0, self.security.next_seq, boottime_ns());
+        let header = Header { epoch: header.epoch.saturating_add(1), ..header };
+        self.write(Tier::Security, header, certificate.as_bytes())?;
+        self.sync_unsealed()?;
+        let turned = self.sealer.as_mut().map_or(Ok(()), Sealer::turn);
+        // The journal is in the new epoch, and the keys may not be.
+        self.broken |= turned.is_err();
+        turned
     }
 
     /// Writes the buffered calls.
@@ -327,7 +511,8 @@ impl Journal {
     fn header(&self, kind: FrameType, n: u16, first_seq: u64, t0_boot: u64) -> Header {
         let t0_real = realtime_ns().wrapping_sub(boottime_ns().wrapping_sub(t0_boot));
         let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
-        Header { kind, flags: 0, n, frame_no: self.next_frame, first_seq, t0_boot, t0_real, span_us: 0, epoch: 0, unsynced, payload_len: 0 }
+        let epoch = self.sealer.as_ref().map_or(0, Sealer::epoch);
+        Header { kind, flags: 0, n, frame_no: self.next_frame, first_seq, t0_boot, t0_real, span_us: 0, epoch, unsynced, payload_len: 0 }
     }
 
     /// Writes one frame and its leaf; returns its number.
@@ -335,7 +520,10 @@ impl Journal {
         if self.broken {
             return Err(JournalError::Broken(self.dir.clone()));
         }
-        // A segment is begun before the header is sealed: it brings all before it to the disk, which the header says.
+        if self.sealer.as_ref().is_some_and(Sealer::must_seal) {
+            self.sync_files()?;
+        }
+        // A segment is begun before the header's checksums are: it brings all before it to the disk, which the header says.
         let room = frame::HEADER_LEN + payload.len();
         if !self.writer(tier).segment.as_ref().is_some_and(|segment| segment.fits(room)) {
             self.begin_segment(tier)?;
@@ -368,7 +556,11 @@ impl Journal {
             Tier::Detail => self.detail.segment.as_mut(),
         };
         let Some(segment) = segment else { return Err(JournalError::Broken(dir)) };
-        let written = segment.append(frame).and_then(|()| self.leaves.put(number, &frame::leaf(frame)));
+        let leaf = frame::leaf(frame);
+        let written = segment.append(frame).and_then(|()| self.leaves.put(number, &leaf));
+        if let (Ok(()), Some(sealer)) = (&written, &mut self.sealer) {
+            sealer.push(leaf);
+        }
         // Half a frame may be in the file now, or a frame without a leaf: nothing may follow it.
         self.broken = written.is_err();
         written.map_err(JournalError::io("write a frame", &dir))
@@ -378,9 +570,11 @@ impl Journal {
     fn begin_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
         self.sync_files()?;
         // Made first: on a full disk the old segment stays in use as it is.
-        let segment = Segment::create(&self.dir, tier, self.next_frame).map_err(JournalError::io("begin a segment", &self.dir))?;
+        let segment =
+            Segment::create(&self.disk, &self.dir, tier, self.next_frame).map_err(JournalError::io("begin a segment", &self.dir))?;
         self.close_segment(tier)?;
         self.writer(tier).segment = Some(segment);
+        self.detail_grew |= tier == Tier::Detail;
         Ok(())
     }
 
@@ -394,10 +588,29 @@ impl Journal {
         }
     }
 
+    /// Everything on the disk, and sealed.
     fn sync_files(&mut self) -> Result<(), JournalError> {
-        self.commit()?;
+        self.sync_unsealed()?;
+        self.sealer.as_mut().map_or(Ok(()), |sealer| sealer.seal().and_then(|()| sealer.sync()))
+    }
+
+    fn sync_unsealed(&mut self) -> Result<(), JournalError> {
+        self.sync_tiers()?;
         self.leaves.sync().map_err(JournalError::io("sync the leaves", &self.dir))?;
         self.unsynced_since = None;
+        Ok(())
+    }
+
+    fn sync_tiers(&mut self) -> Result<(), JournalError> {
+        if self.broken {
+            return Err(JournalError::Broken(self.dir.clone()));
+        }
+        // The calls first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
+        // from the frames.
+        self.sync_tier(Tier::Detail)?;
+        self.sync_tier(Tier::Security)?;
+        self.synced = self.next_frame;
+        self.stats.syncs += 1;
         Ok(())
     }
 
@@ -430,6 +643,22 @@ impl Drop for Journal {
             let _ = self.finish();
         }
     }
+}
+
+/// What a whole segment holds, for the frame that says that it goes; nothing for one that is damaged or empty.
+fn retention(scan: &Scan, first: u64, len: usize) -> Option<Retention> {
+    let mut frames: Vec<(u64, u64)> = Vec::new();
+    for (_, header) in &scan.frames {
+        match frames.last_mut() {
+            Some((start, count)) if *start + *count == header.frame_no => *count += 1,
+            _ => frames.push((header.frame_no, 1)),
+        }
+    }
+    let (_, head) = scan.frames.first()?;
+    let (_, last) = scan.frames.last()?;
+    let next_seq = last.first_seq.saturating_add(last.n.into());
+    let segment = crate::cursor::segment_name(Tier::Detail, first);
+    (scan.stop == Stop::Clean).then_some(Retention { segment, frames, first_seq: head.first_seq, next_seq, bytes: len as u64 })
 }
 
 /// The kernel's id of this boot.

@@ -6,11 +6,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use crate::disk::Disk;
+use crate::disk::DiskFile;
+use crate::tree::Hash;
 
 /// Length of one leaf.
 pub(crate) const LEAF_LEN: u64 = 32;
@@ -22,20 +22,19 @@ const CHUNK: u64 = 2048;
 /// The leaves, for writing.
 #[derive(Debug)]
 pub(crate) struct Leaves {
-    file: File,
+    file: DiskFile,
     allocated: u64,
 }
 
 impl Leaves {
     /// Opens or makes the file.
-    pub fn open(journal: &Path) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(journal.join(NAME))?;
-        Ok(Self { file, allocated: 0 })
+    pub fn open(disk: &Disk, journal: &Path) -> io::Result<Self> {
+        Ok(Self { file: disk.open_or_create(&journal.join(NAME), 0o600)?, allocated: 0 })
     }
 
     /// How many whole leaves there are.
     pub fn count(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len() / LEAF_LEN)
+        Ok(self.file.len()? / LEAF_LEN)
     }
 
     /// Keeps the first `count` leaves.
@@ -44,10 +43,24 @@ impl Leaves {
     }
 
     /// The leaf of a frame.
-    pub fn get(&self, frame_no: u64) -> io::Result<[u8; 32]> {
+    pub fn get(&self, frame_no: u64) -> io::Result<Hash> {
         let mut leaf = [0; 32];
         self.file.read_exact_at(&mut leaf, frame_no * LEAF_LEN)?;
         Ok(leaf)
+    }
+
+    /// Hands over the leaves of the first `count` frames, in their order.
+    pub fn each(&self, count: u64, mut take: impl FnMut(Hash)) -> io::Result<()> {
+        let mut buffer = vec![0; (CHUNK * LEAF_LEN) as usize];
+        let mut done = 0;
+        while done < count {
+            let now = CHUNK.min(count - done);
+            let bytes = buffer.get_mut(..(now * LEAF_LEN) as usize).unwrap_or_default();
+            self.file.read_exact_at(bytes, done * LEAF_LEN)?;
+            bytes.as_chunks().0.iter().for_each(|leaf| take(*leaf));
+            done += now;
+        }
+        Ok(())
     }
 
     /// Makes sure that the leaf of this frame will find space.
@@ -56,22 +69,19 @@ impl Leaves {
             return Ok(());
         }
         // Allocated beyond the end of the file: its length keeps saying how many leaves there are.
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, frame_no * LEAF_LEN, CHUNK * LEAF_LEN) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.allocated = frame_no + CHUNK,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.file.allocate_behind(frame_no * LEAF_LEN, CHUNK * LEAF_LEN)?;
+        self.allocated = frame_no + CHUNK;
         Ok(())
     }
 
     /// Writes the leaf of a frame.
-    pub fn put(&self, frame_no: u64, leaf: &[u8; 32]) -> io::Result<()> {
+    pub fn put(&self, frame_no: u64, leaf: &Hash) -> io::Result<()> {
         self.file.write_all_at(leaf, frame_no * LEAF_LEN)
     }
 
     /// Brings them to the disk.
     pub fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.file)?)
+        self.file.sync()
     }
 }
 
@@ -90,6 +100,21 @@ impl LeafReader {
     /// Length of the file in bytes.
     pub fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// Hands over the leaves of the first `count` frames, in their order, as far as there are so many.
+    pub fn each(&self, count: u64, mut take: impl FnMut(Hash)) -> io::Result<()> {
+        let mut buffer = vec![0; (CHUNK * LEAF_LEN) as usize];
+        let mut done = 0;
+        let count = count.min(self.len()? / LEAF_LEN);
+        while done < count {
+            let now = CHUNK.min(count - done);
+            let bytes = buffer.get_mut(..(now * LEAF_LEN) as usize).unwrap_or_default();
+            self.file.read_exact_at(bytes, done * LEAF_LEN)?;
+            bytes.as_chunks().0.iter().for_each(|leaf| take(*leaf));
+            done += now;
+        }
+        Ok(())
     }
 
     /// The leaf of a frame, if there is one.

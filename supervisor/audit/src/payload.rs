@@ -26,6 +26,25 @@ pub(crate) struct Entry<E> {
 pub(crate) struct Genesis {
     /// Who writes this journal.
     pub origin: String,
+    /// The public half of its identity key; absent in a journal that was begun without keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
+/// The payload of a `Retention` frame: a segment that is deleted when this frame is sealed, so that later nobody can delete one unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The segment, below the journal's folder.
+    pub segment: String,
+    /// Its frames, in runs: the first frame's number, and how many follow each other.
+    pub frames: Vec<(u64, u64)>,
+    /// The number of its first call.
+    pub first_seq: u64,
+    /// The number of the first call after it.
+    pub next_seq: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// The payload of a `Boot` frame.

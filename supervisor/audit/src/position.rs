@@ -4,8 +4,6 @@
 
 use std::fmt;
 
-use sha2::Digest as _;
-use sha2::Sha256;
 use uuid::Uuid;
 
 /// A place in one journal: `epoch/frame/index`.
@@ -24,9 +22,8 @@ impl Position {
     /// twice can tell by it.
     #[must_use]
     pub fn uid(&self, origin: &str) -> Uuid {
-        let digest: [u8; 32] = Sha256::digest(format!("{origin}/{self}")).into();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        let digest = crate::tree::sha256(&[format!("{origin}/{self}").as_bytes()]);
+        let bytes = digest.first_chunk().copied().unwrap_or_default();
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 }

@@ -27,13 +27,17 @@ use crate::frame::MAX_RAW;
 use crate::journal::Stats;
 use crate::leaves::LEAF_LEN;
 use crate::leaves::LeafReader;
+use crate::note::BadNote;
+use crate::note::Note;
 use crate::payload::Boot;
 use crate::payload::Entry;
 use crate::payload::Genesis;
+use crate::payload::Retention;
 use crate::position::Position;
 use crate::record::Record;
 use crate::segment;
 use crate::segment::Tier;
+use crate::statement::EpochStart;
 
 /// Why the journal cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,9 @@ pub enum BadContent {
     /// The columns of a `Detail` frame, or a dictionary.
     #[error(transparent)]
     Columns(#[from] BadPayload),
+    /// Not a signed note, or one of another kind.
+    #[error("holds no note that belongs there: the note {0}")]
+    Note(#[from] BadNote),
     /// The JSON of another frame.
     #[error("is not the JSON that belongs there")]
     Json(#[from] serde_json::Error),
@@ -146,6 +153,12 @@ pub enum Content {
     Dictionary,
     /// The journal was closed in order.
     Account(Stats),
+    /// A signing epoch began, by this signed note; checking it is [`crate::verify`]'s affair.
+    Epoch(EpochStart, Note),
+    /// A segment of calls was deleted.
+    Retention(Retention),
+    /// A checkpoint of this journal that somebody else has signed too: a signed note.
+    Anchor(Note),
 }
 
 /// Something that happened, with its place and time.
@@ -194,6 +207,8 @@ pub struct Reader {
     cursors: [Cursor; 2],
     next: u64,
     origin: String,
+    identity: Option<String>,
+    retired: u64,
     boot_id: String,
     dictionary: Dictionary,
     dictionary_of: Option<u64>,
@@ -222,6 +237,8 @@ impl Reader {
             cursors,
             next: frame,
             origin: String::new(),
+            identity: None,
+            retired: 0,
             boot_id: String::new(),
             dictionary: Dictionary::default(),
             dictionary_of: None,
@@ -235,6 +252,19 @@ impl Reader {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The public half of the journal's identity key, as its first frame names it; nobody has said that this is true.
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// How many frames were passed over because they are older than every segment of calls that is there. Whether they were deleted in order is
+    /// what [`crate::verify`] finds out.
+    #[must_use]
+    pub const fn retired(&self) -> u64 {
+        self.retired
     }
 
     /// The boot id of what was read last.
@@ -260,6 +290,11 @@ impl Reader {
     /// Length of `leaves` in bytes.
     pub(crate) fn leaves_len(&self) -> Result<u64, ReadError> {
         self.leaves.len().map_err(io_error(&self.dir.join("leaves")))
+    }
+
+    /// The leaves, for reading.
+    pub(crate) const fn leaves(&self) -> &LeafReader {
+        &self.leaves
     }
 
     /// The leaf that was written for a frame.
@@ -292,7 +327,28 @@ impl Reader {
                 }
             }
         }
+        if bad.is_none() && self.pass_retired()? {
+            return self.next_frame();
+        }
         Err(bad.unwrap_or(ReadError::Missing(self.next)))
+    }
+
+    /// Passes over frames that were in a segment of calls which is not there any more, if that can be: the frame that comes next is older than
+    /// every such segment.
+    fn pass_retired(&mut self) -> Result<bool, ReadError> {
+        let list = segment::list(&self.dir, Tier::Detail).map_err(io_error(&self.dir.join(Tier::Detail.folder())))?;
+        let oldest = list.first().map_or(u64::MAX, |(first, _)| *first);
+        let mut following = self.frames()?;
+        for cursor in &mut self.cursors {
+            following = following.min(cursor.following(self.next).unwrap_or(u64::MAX));
+        }
+        let target = following.min(oldest);
+        if target <= self.next {
+            return Ok(false);
+        }
+        self.retired += target - self.next;
+        self.next = target;
+        Ok(true)
     }
 
     /// Goes on behind damage, with the next segment that begins later than the frame that should have come; says whether there is one.
@@ -349,7 +405,9 @@ impl Reader {
         let header = &frame.header;
         let content = match header.kind {
             FrameType::Genesis => {
-                self.origin = serde_json::from_slice::<Genesis>(payload)?.origin;
+                let genesis: Genesis = serde_json::from_slice(payload)?;
+                self.origin = genesis.origin;
+                self.identity = genesis.identity;
                 Content::Genesis
             }
             FrameType::Boot => {
@@ -369,6 +427,12 @@ impl Reader {
                 Content::Dictionary
             }
             FrameType::Account => Content::Account(serde_json::from_slice(payload)?),
+            FrameType::Epoch => {
+                let note = note(payload)?;
+                Content::Epoch(EpochStart::parse(note.text())?, note)
+            }
+            FrameType::Retention => Content::Retention(serde_json::from_slice(payload)?),
+            FrameType::Anchor => Content::Anchor(note(payload)?),
         };
         let found = match &content {
             Content::Events(items) => items.len(),
@@ -396,6 +460,11 @@ impl Reader {
         }
         Ok(rests)
     }
+}
+
+/// The note that is the payload of a frame.
+fn note(payload: &[u8]) -> Result<Note, BadNote> {
+    Note::parse(std::str::from_utf8(payload).map_err(|_| BadNote::Form)?)
 }
 
 fn item<T>(header: &Header, index: u32, time_boot: u64, what: T) -> Item<T> {

@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::disk::Disk;
 use crate::error::JournalError;
 use crate::frame;
 use crate::frame::BadFrame;
@@ -98,7 +99,9 @@ impl Tail {
             let found = !scan.frames.is_empty() || !scan.after.is_empty();
             segments.push((path, bytes, scan));
             if found {
-                from = if at == 0 { 0 } else { first };
+                // Events that are missing at the beginning of the first segment were in one that was deleted when its time had come.
+                let whole = at == 0 && scan_of(&segments).is_none_or(|header| header.first_seq == 0);
+                from = if whole { 0 } else { first };
                 break;
             }
         }
@@ -125,8 +128,10 @@ impl Tail {
 }
 
 /// Looks at the end of the journal, cuts off what a crash left, and finds where writing goes on. The caller holds the lock.
-pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
-    let leaves = Leaves::open(dir).map_err(JournalError::io("open the leaves", dir))?;
+///
+/// `sealed` frames were signed for, which happens only when they are on the disk.
+pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, JournalError> {
+    let leaves = Leaves::open(disk, dir).map_err(JournalError::io("open the leaves", dir))?;
     let leaf_count = leaves.count().map_err(JournalError::io("read the leaves", dir))?;
     let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?];
 
@@ -138,7 +143,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
     let whole = numbers.iter().zip(start..).take_while(|(number, expected)| **number == *expected).count() as u64;
     let kept = if numbers.is_empty() { 0 } else { start + whole };
     let beyond = numbers.last().map_or(0, |last| last + 1).max(leaf_count);
-    let synced = tails.iter().flat_map(Tail::headers).map(Header::synced).max().unwrap_or(0);
+    let synced = tails.iter().flat_map(Tail::headers).map(Header::synced).max().unwrap_or(0).max(sealed);
 
     let damage = damage(&tails, &leaves, kept, synced, start.min(kept), leaf_count).map_err(JournalError::io("read the leaves", dir))?;
     let first_open = beyond == 0 && damage.is_empty();
@@ -155,9 +160,15 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, JournalError> {
     };
     restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
     let [security, detail] = tails;
-    let security = reopen(dir, security, next_frame, &mut recovery)?;
-    let detail = reopen(dir, detail, next_frame, &mut recovery)?;
+    let security = reopen(dir, disk, security, next_frame, &mut recovery)?;
+    let detail = reopen(dir, disk, detail, next_frame, &mut recovery)?;
     Ok(Found { leaves, security, detail, next_frame, recovery })
+}
+
+/// The first frame of the segment that was read last.
+fn scan_of(segments: &[(PathBuf, Vec<u8>, Scan)]) -> Option<&Header> {
+    let (_, _, scan) = segments.last()?;
+    scan.frames.first().or(scan.after.first()).map(|(_, header)| header)
 }
 
 /// What cannot be the work of a crash, in words; empty if there is nothing.
@@ -200,7 +211,7 @@ fn restore_leaves(leaves: &Leaves, tails: &[Tail], leaf_count: u64, next_frame: 
 }
 
 /// Cuts a tier behind its last frame below `next_frame`, and goes on there if it can.
-fn reopen(dir: &Path, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> Result<Writer, JournalError> {
+fn reopen(dir: &Path, disk: &Disk, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> Result<Writer, JournalError> {
     let mut writer = Writer { segment: None, next_seq: tail.next_seq(next_frame) };
     if !recovery.damage.is_empty() {
         return Ok(writer);
@@ -210,16 +221,16 @@ fn reopen(dir: &Path, tail: Tail, next_frame: u64, recovery: &mut Recovery) -> R
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         recovery.bytes_cut += used.saturating_sub(end) as u64;
         if end == 0 {
-            std::fs::remove_file(&path).map_err(JournalError::io("remove an empty segment", dir))?;
+            disk.remove(&path).map_err(JournalError::io("remove an empty segment", dir))?;
         } else if tail.tier == Tier::Security {
-            writer.segment = Some(Segment::reopen(&path, end as u64).map_err(JournalError::io("go on in a segment", dir))?);
+            writer.segment = Some(Segment::reopen(disk, &path, end as u64).map_err(JournalError::io("go on in a segment", dir))?);
         } else {
             // The dictionary of a segment lives with its writer, so a new writer begins a new segment.
-            let ended = Segment::reopen(&path, end as u64).and_then(Segment::close);
+            let ended = Segment::reopen(disk, &path, end as u64).and_then(Segment::close);
             ended.map_err(JournalError::io("end a segment", dir))?;
         }
     }
-    segment::sync_dir(&dir.join(tail.tier.folder())).map_err(JournalError::io("sync a folder", dir))?;
+    disk.sync_dir(&dir.join(tail.tier.folder())).map_err(JournalError::io("sync a folder", dir))?;
     Ok(writer)
 }
 

@@ -3,16 +3,12 @@
 //! Runs in: daemon (writes), CLI (lists and scans).
 //! Does not: know what frames mean.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-
+use crate::disk::Disk;
+use crate::disk::DiskFile;
 use crate::frame;
 use crate::frame::BadFrame;
 use crate::frame::Header;
@@ -138,35 +134,35 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// The segment that is being written.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    file: File,
+    file: DiskFile,
     end: u64,
     dirty: bool,
 }
 
 impl Segment {
     /// A new segment, with its space allocated and its name on the disk.
-    pub fn create(journal: &Path, tier: Tier, first: u64) -> io::Result<Self> {
+    pub fn create(disk: &Disk, journal: &Path, tier: Tier, first: u64) -> io::Result<Self> {
         let path = path(journal, tier, first);
-        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        let ready = allocate(&file, 0, SEGMENT_LEN).and_then(|()| sync_dir(&journal.join(tier.folder())));
+        let file = disk.create(&path, 0o600)?;
+        let ready = file.allocate(SEGMENT_LEN).and_then(|()| disk.sync_dir(&journal.join(tier.folder())));
         if let Err(error) = ready {
             // It holds nothing yet, and the next attempt needs the name.
-            std::fs::remove_file(&path)?;
+            disk.remove(&path)?;
             return Err(error);
         }
         Ok(Self { file, end: 0, dirty: false })
     }
 
     /// Goes on in a segment, whose frames end at `end`. Whatever is behind becomes zeros.
-    pub fn reopen(path: &Path, end: u64) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).open(path)?;
+    pub fn reopen(disk: &Disk, path: &Path, end: u64) -> io::Result<Self> {
+        let file = disk.open(path)?;
         file.set_len(end)?;
-        allocate(&file, 0, SEGMENT_LEN)?;
+        file.allocate(SEGMENT_LEN)?;
         Ok(Self { file, end, dirty: true })
     }
 
     /// Whether a frame of this length still fits.
-    pub fn fits(&self, len: usize) -> bool {
+    pub const fn fits(&self, len: usize) -> bool {
         self.end + len as u64 <= SEGMENT_LEN
     }
 
@@ -181,7 +177,7 @@ impl Segment {
     /// Brings everything to the disk.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.dirty {
-            rustix::fs::fdatasync(&self.file)?;
+            self.file.sync()?;
             self.dirty = false;
         }
         Ok(())
@@ -191,23 +187,6 @@ impl Segment {
     pub fn close(mut self) -> io::Result<()> {
         self.file.set_len(self.end)?;
         self.dirty = false;
-        self.file.sync_all()
+        self.file.sync()
     }
-}
-
-/// Allocates space for what will be written, where the file system can.
-pub(crate) fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
-    loop {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), from, len) {
-            Err(Errno::INTR) => {}
-            // Then the space is only promised, and a full disk shows when a frame is written.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return file.set_len(from + len),
-            other => return Ok(other?),
-        }
-    }
-}
-
-/// Brings the names in a folder to the disk.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
