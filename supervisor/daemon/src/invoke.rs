@@ -155,8 +155,8 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
     let (stderr, stderr_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
 
     let invocation = uuid::Uuid::now_v7();
-    ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid));
     ledger.invocation_begins();
+    ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid));
     let sent = start.worker.invoke(stdin_guest, stdout_guest, stderr_guest);
     let end = match sent {
         Ok(end) => end,
@@ -175,7 +175,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
                 Ended::WorkerGone(Exit::Signal(9))
             }
         };
-        let ending = settle(&ledger, &start, ended, began).await;
+        let ending = settle(&ledger, &start, ended, began);
         ledger.invocation_ends();
         ledger.note(events::invocation_ended(invocation, &module.name, start.worker.uuid, &ending));
         count(&module, &ending);
@@ -213,10 +213,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
-async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
+fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
     let (outcome, code, detail, timing, records) = match ended {
         Ended::Finished(finished) => {
-            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
+            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced);
             let (outcome, code, detail) = in_words(finished.outcome);
             (outcome, code, detail, finished.timing, records)
         }

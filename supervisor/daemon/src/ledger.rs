@@ -1,12 +1,16 @@
-//! The thread that owns the journal: it appends events, and drains the workers' rings.
+//! The thread that owns the journal: it appends events, and the records of the workers' rings.
 //!
 //! Runs in: daemon, on a thread of its own, so that a slow disk never delays the control socket's loop.
-//! Invariant: commands are carried out in the order they were given; a ring is drained before the end of its invocation is answered.
+//! Invariant: commands are carried out in the order they were given; a ring is drained before the end of its invocation is answered. Whoever drains a ring
+//! (this thread, or the loop that answers) hands over what it took while it still holds the ring, so records stay in their order.
 //! Does not: decide anything. It only remembers.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -18,6 +22,7 @@ use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
 use edgeguard_audit::Outcome;
+use edgeguard_audit::Record;
 use edgeguard_audit::Source;
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
@@ -54,12 +59,12 @@ struct Shared {
     /// Invocations under way: while there are any, rings are drained by the clock too.
     active: AtomicUsize,
     failed: AtomicBool,
+    sources: Mutex<HashMap<SourceId, Arc<Rings>>>,
 }
 
 enum Command {
     Event(Box<Event>, Option<oneshot::Sender<Result<(), LedgerError>>>),
-    Attach { id: SourceId, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd },
-    Settle { id: SourceId, ring: usize, produced: u64, reply: oneshot::Sender<Records> },
+    Taken(Box<Taken>),
     Detach { id: SourceId, reply: oneshot::Sender<()> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Stop,
@@ -72,9 +77,9 @@ impl Ledger {
     /// The kernel gives no thread or no eventfd.
     pub fn start(journal: Journal) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared { wake, active: AtomicUsize::new(0), failed: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { wake, active: AtomicUsize::new(0), failed: AtomicBool::new(false), sources: Mutex::default() });
         let (commands, inbox) = mpsc::channel();
-        let clerk = Clerk { journal, inbox, shared: Arc::clone(&shared), sources: HashMap::new(), dirty: false };
+        let clerk = Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || clerk.run())?;
         Ok((Self { commands, shared, next: std::sync::atomic::AtomicU64::new(1) }, thread))
     }
@@ -109,14 +114,17 @@ impl Ledger {
     /// not parse is ended, because what it does from then on would not be on record.
     pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.command(Command::Attach { id, source, rings, doorbell, process });
+        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false });
+        let rings = Arc::new(Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
+        lock(&self.shared.sources).insert(id, rings);
+        // It sleeps on the doorbells it knows.
+        self.wake();
         id
     }
 
-    /// An invocation begins or ends: rings are drained by the clock meanwhile.
+    /// An invocation begins or ends: rings are drained by the clock meanwhile. To be called before the event that says so, which wakes the thread.
     pub fn invocation_begins(&self) {
         self.shared.active.fetch_add(1, Ordering::AcqRel);
-        self.wake();
     }
 
     /// See [`Ledger::invocation_begins`].
@@ -125,10 +133,10 @@ impl Ledger {
     }
 
     /// Drains the ring of an invocation that ended, and accounts for it. `produced` is what the worker says of the ring since it began.
-    pub async fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Settle { id, ring, produced, reply });
-        answer.await.unwrap_or_default()
+    /// The ring is drained here and now: to have the other thread do it would cost its waking and ours.
+    pub fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
+        let rings = lock(&self.shared.sources).get(&id).cloned();
+        rings.map(|rings| rings.drain(ring, &self.commands, |ring| ring.settle(produced))).unwrap_or_default()
     }
 
     /// Drains all rings of a worker that is gone, and forgets it.
@@ -163,13 +171,16 @@ impl Ledger {
     }
 }
 
+/// The rings of one worker.
+#[derive(Debug)]
 struct Rings {
     source: Source,
-    rings: Vec<Ring>,
+    rings: Vec<Mutex<Ring>>,
     doorbell: OwnedFd,
     process: OwnedFd,
 }
 
+#[derive(Debug)]
 struct Ring {
     consumer: Consumer,
     /// Records taken.
@@ -181,50 +192,102 @@ struct Ring {
     corrupt: bool,
 }
 
+/// What was taken out of one ring, on its way into the journal.
+struct Taken {
+    source: Source,
+    records: Vec<(Record, Option<Vec<u8>>)>,
+    /// Denials among them, and the end of a ring that does not parse.
+    events: Vec<Event>,
+}
+
+impl Rings {
+    /// Takes all that is in a ring, and hands it over before the ring is let go. A ring that does not parse is closed: the worker is no longer believed.
+    fn drain<T: Default>(&self, index: usize, journal: &mpsc::Sender<Command>, then: impl FnOnce(&mut Ring) -> T) -> T {
+        let Some(ring) = self.rings.get(index) else { return T::default() };
+        let mut ring = lock(ring);
+        if !ring.corrupt {
+            let source = self.source.on_ring(u32::try_from(index).unwrap_or(u32::MAX));
+            let mut taken = Taken { source, records: Vec::new(), events: Vec::new() };
+            let Taken { source, records, events } = &mut taken;
+            let drained = ring.consumer.drain(|record, text| {
+                if record.outcome == Outcome::Denied {
+                    events.push(Event::denied(source, source.ring(), &record, text));
+                }
+                records.push((record, text.map(<[u8]>::to_vec)));
+            });
+            if let Err(error) = drained {
+                // One that is gone already has nothing more to hide.
+                let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+                tracing::error!(module = source.module(), ring = index, error = crate::chain(&error), "audit ring does not parse");
+                events.push(Event::ring_corrupt(source, source.ring(), &error));
+                ring.corrupt = true;
+            }
+            ring.taken += taken.records.len() as u64;
+            if !taken.records.is_empty() || !taken.events.is_empty() {
+                // Its end is the end of the journal's thread, which every other command notices.
+                let _ = journal.send(Command::Taken(Box::new(taken)));
+            }
+        }
+        then(&mut ring)
+    }
+
+    fn drain_all(&self, journal: &mpsc::Sender<Command>) {
+        (0..self.rings.len()).for_each(|index| self.drain(index, journal, |_| ()));
+    }
+}
+
 struct Clerk {
     journal: Journal,
     inbox: mpsc::Receiver<Command>,
+    /// What the clerk itself takes out of rings goes the same way as what others take.
+    own: mpsc::Sender<Command>,
     shared: Arc<Shared>,
-    sources: HashMap<SourceId, Rings>,
     dirty: bool,
 }
 
 impl Clerk {
     fn run(mut self) {
-        loop {
+        let mut stop = false;
+        while !stop {
             self.wait();
-            while let Ok(command) = self.inbox.try_recv() {
-                if let Command::Stop = command {
-                    self.drain_all();
-                    self.keep(Journal::sync);
-                    if let Err(error) = self.journal.close() {
-                        tracing::error!(error = crate::chain(&error), "the journal does not close in order");
-                    }
-                    return;
-                }
-                self.obey(command);
-            }
+            stop = self.obey_all();
             self.drain_all();
-            if self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero()) {
+            stop |= self.obey_all();
+            if stop || self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero()) {
                 self.dirty = false;
-                self.keep(Journal::flush);
+                self.keep(if stop { Journal::sync } else { Journal::flush });
             }
+        }
+        if let Err(error) = self.journal.close() {
+            tracing::error!(error = crate::chain(&error), "the journal does not close in order");
         }
     }
 
     /// Sleeps until a command, a doorbell, the time to write to the disk, or, while guests run, the clock.
     fn wait(&self) {
+        let sources = self.sources();
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
-        fds.extend(self.sources.values().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
+        fds.extend(sources.iter().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
         let limit = busy.then_some(TICK).into_iter().chain(self.journal.sync_due()).min();
         let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(1), tv_nsec: limit.subsec_nanos().into() });
         let _ = rustix::event::poll(&mut fds, limit.as_ref());
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.shared.wake, &mut count);
-        for rings in self.sources.values() {
+        for rings in &sources {
             let _ = rustix::io::read(&rings.doorbell, &mut count);
         }
+    }
+
+    /// Carries out what has been said so far. True when the last of it was to stop.
+    fn obey_all(&mut self) -> bool {
+        while let Ok(command) = self.inbox.try_recv() {
+            if let Command::Stop = command {
+                return true;
+            }
+            self.obey(command);
+        }
+        false
     }
 
     fn obey(&mut self, command: Command) {
@@ -235,19 +298,16 @@ impl Clerk {
                     let _ = reply.send(result);
                 }
             }
-            Command::Attach { id, source, rings, doorbell, process } => {
-                let ring = |consumer| Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false };
-                self.sources.insert(id, Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
-            }
-            Command::Settle { id, ring, produced, reply } => {
-                self.drain(id);
-                let ring = self.sources.get_mut(&id).and_then(|rings| rings.rings.get_mut(ring));
-                let _ = reply.send(ring.map_or_else(Records::default, |ring| ring.settle(produced)));
-            }
+            Command::Taken(taken) => self.take(*taken),
             Command::Detach { id, reply } => {
-                self.drain(id);
-                self.sources.remove(&id);
-                let _ = reply.send(());
+                let rings = lock(&self.shared.sources).remove(&id);
+                if let Some(rings) = rings {
+                    rings.drain_all(&self.own);
+                    // The answer waits behind what was just taken.
+                    let _ = self.own.send(Command::Detach { id, reply });
+                } else {
+                    let _ = reply.send(());
+                }
             }
             Command::Stats(reply) => {
                 let _ = reply.send(self.journal.stats());
@@ -256,42 +316,23 @@ impl Clerk {
         }
     }
 
-    fn drain_all(&mut self) {
-        for id in self.sources.keys().copied().collect::<Vec<_>>() {
-            self.drain(id);
+    fn take(&mut self, taken: Taken) {
+        let Taken { source, records, events } = taken;
+        if !records.is_empty() {
+            self.dirty = true;
+            self.keep(|journal| journal.calls(&source, &records));
+        }
+        for event in events {
+            self.keep(|journal| journal.event(&event).map(drop));
         }
     }
 
-    /// Takes all that is in the rings of one worker. A ring that does not parse is closed: the worker is no longer believed.
-    fn drain(&mut self, id: SourceId) {
-        let Some(mut rings) = self.sources.remove(&id) else { return };
-        for (index, ring) in rings.rings.iter_mut().enumerate().filter(|(_, ring)| !ring.corrupt) {
-            let source = rings.source.on_ring(u32::try_from(index).unwrap_or(u32::MAX));
-            let mut batch = Vec::new();
-            let mut events = Vec::new();
-            let drained = ring.consumer.drain(|record, text| {
-                if record.outcome == Outcome::Denied {
-                    events.push(Event::denied(&source, source.ring(), &record, text));
-                }
-                batch.push((record, text.map(<[u8]>::to_vec)));
-            });
-            ring.taken += batch.len() as u64;
-            if let Err(error) = drained {
-                ring.corrupt = true;
-                // One that is gone already has nothing more to hide.
-                let _ = rustix::process::pidfd_send_signal(&rings.process, Signal::KILL);
-                tracing::error!(module = source.module(), ring = index, error = crate::chain(&error), "audit ring does not parse");
-                events.push(Event::ring_corrupt(&source, source.ring(), &error));
-            }
-            if !batch.is_empty() {
-                self.dirty = true;
-                self.keep(|journal| journal.calls(&source, &batch));
-            }
-            for event in events {
-                self.keep(|journal| journal.event(&event).map(drop));
-            }
-        }
-        self.sources.insert(id, rings);
+    fn drain_all(&self) {
+        self.sources().iter().for_each(|rings| rings.drain_all(&self.own));
+    }
+
+    fn sources(&self) -> Vec<Arc<Rings>> {
+        lock(&self.shared.sources).values().cloned().collect()
     }
 
     /// Writes what nobody waits for; a failure closes the ledger all the same.
@@ -322,6 +363,10 @@ impl Ring {
         self.stalls = stalls;
         records
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// While guests run, rings are drained this often; it bounds what a power failure can take.

@@ -9,11 +9,15 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
+use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::event::epoll::EventData;
 use rustix::event::epoll::EventFlags;
@@ -34,6 +38,8 @@ pub(crate) struct Peer {
 pub(crate) struct Peers {
     epoll: OwnedFd,
     table: RwLock<Table>,
+    /// Held by the one thread that waits without sleeping.
+    awake: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +50,7 @@ struct Table {
 
 impl Peers {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, table: RwLock::default() })
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, table: RwLock::default(), awake: Mutex::default() })
     }
 
     /// Takes up a channel whose region is `len` bytes long.
@@ -67,16 +73,27 @@ impl Peers {
         Ok(())
     }
 
-    /// Waits for a peer that has something to say, and keeps it from all other threads until [`Peers::rearm`].
-    pub(crate) fn wait(&self) -> io::Result<(u64, Arc<Peer>)> {
+    /// Waits for a peer that has something to say, and keeps it from all other threads until [`Peers::rearm`]. For as long as `eager` it asks without
+    /// sleeping, unless another thread does so already: a guest that streams through a small model comes back sooner than a sleeping thread wakes.
+    pub(crate) fn wait(&self, eager: Duration) -> io::Result<(u64, Arc<Peer>)> {
         let mut space = Vec::with_capacity(1);
+        let begun = Instant::now();
+        let mut awake = if eager.is_zero() { None } else { self.awake.try_lock().ok() };
         loop {
             space.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut space), None) {
+            if begun.elapsed() >= eager {
+                awake = None;
+            }
+            let at_once = awake.is_some().then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut space), at_once.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let Some(event) = space.first() else { continue };
+            let Some(event) = space.first() else {
+                // Where processors are scarce, the peer may be waiting for this very one.
+                std::thread::yield_now();
+                continue;
+            };
             let key = event.data.u64();
             let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(peer) = table.peers.get(&key) {

@@ -7,6 +7,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
+use std::time::Duration;
 use std::time::Instant;
 
 use edgeguard_sandbox::SharedMemory;
@@ -37,6 +38,11 @@ use crate::peers::Peers;
 /// The largest inputs with which a model is tried out before it serves, in bytes.
 const MAX_TRIAL: u64 = 64 << 20;
 
+/// After a compute shorter than this the thread stays awake for the next one.
+const SMALL: Duration = Duration::from_micros(400);
+/// For so long: what a guest takes between two computes of a stream, and about what waking a thread would cost.
+const EAGER: Duration = Duration::from_micros(50);
+
 /// What the serving threads share.
 pub(crate) struct Host {
     pub(crate) engine: Box<dyn Engine>,
@@ -56,11 +62,13 @@ impl Host {
             // Nobody else sets it.
             let _ = self.tried.set(());
         }
+        let mut eager = Duration::ZERO;
         loop {
-            let (key, peer) = match self.peers.wait() {
+            let (key, peer) = match self.peers.wait(eager) {
                 Ok(ready) => ready,
                 Err(error) => return error,
             };
+            let begun = Instant::now();
             let kept = self.answer(&**graph, seat, &peer).and_then(|()| Ok(self.peers.rearm(key, &peer)?));
             if let Err(lost) = kept {
                 self.peers.remove(key);
@@ -69,6 +77,7 @@ impl Host {
                     lost => log(&format!("channel {key} closed: {}", chain(&lost))),
                 }
             }
+            eager = if begun.elapsed() < SMALL { EAGER } else { Duration::ZERO };
         }
     }
 

@@ -12,6 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::atomic::Ordering::Release;
+use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
@@ -78,6 +80,8 @@ pub struct Link {
     seq: u64,
     /// A compute that was abandoned, whose reply is still to come.
     owed: Option<u64>,
+    /// How long the last round trip took, by which the next one's wait is chosen.
+    last: Duration,
 }
 
 impl Link {
@@ -98,6 +102,7 @@ impl Link {
             slot,
             seq: 0,
             owed: None,
+            last: Duration::MAX,
         })
     }
 
@@ -136,11 +141,14 @@ impl Link {
         self.seq = self.seq.wrapping_add(1);
         let seq = self.seq;
         let channel = self.channel.as_ref().ok_or_else(|| CallError::Nn(gone()))?;
+        let begun = Instant::now();
         if channel.send(&Compute { seq, inputs }, &[]).is_err() {
             return Err(self.dead(gone()));
         }
         self.owed = Some(seq);
-        match self.reply(seq, deadline)? {
+        let reply = self.reply(seq, deadline)?;
+        self.last = begun.elapsed();
+        match reply {
             Reply::Failed { error, .. } => Err(CallError::Nn(error)),
             Reply::Computed { outputs, engine_ns, .. } if self.outputs_fit(&outputs) => Ok((outputs, engine_ns)),
             Reply::Computed { .. } => Err(self.dead(error(NnCode::RuntimeError, "the graph host gave an impossible answer"))),
@@ -151,7 +159,7 @@ impl Link {
     fn reply(&mut self, wanted: u64, deadline: Deadline) -> Result<Reply, CallError> {
         loop {
             let channel = self.channel.as_ref().ok_or_else(|| CallError::Nn(gone()))?;
-            match channel.recv_within::<Reply>(deadline.left()) {
+            match channel.recv_eagerly::<Reply>(deadline.left(), eager(self.last)) {
                 Ok((reply, _)) if seq_of(&reply) == wanted => {
                     self.owed = None;
                     return Ok(reply);
@@ -185,6 +193,15 @@ impl Link {
         CallError::Nn(error)
     }
 }
+
+/// How long to stay awake for a reply when the last one took `last`: only for models so small that going to sleep and being woken would cost more than
+/// the compute itself.
+fn eager(last: Duration) -> Duration {
+    if last < SMALL { last.saturating_mul(2) } else { Duration::ZERO }
+}
+
+/// Computes below this are small.
+const SMALL: Duration = Duration::from_micros(400);
 
 fn seq_of(reply: &Reply) -> u64 {
     match reply {
