@@ -14,6 +14,28 @@ pub const MAX_DIRS: usize = 32;
 pub const MAX_GRAPHS: usize = 8;
 /// Most signers that one policy may name.
 pub const MAX_SIGNERS: usize = 16;
+/// Most `[[module.require]]` sections.
+pub const MAX_REQUIREMENTS: usize = 8;
+/// Most bundles that are read beside one module: no more signatures than these can be asked for.
+pub const MAX_BUNDLES: u32 = 8;
+/// Longest pattern of an identity or a claim, and longest issuer, in bytes.
+pub const MAX_PATTERN: usize = 1024;
+/// Most entries in `builder`, `build-type` and `parameters`.
+pub const MAX_BUILD_WORDS: usize = 32;
+/// `module.min-version` and `revision`: the whole numbers that TOML has, less zero and the negative ones.
+pub const VERSION: (u64, u64) = (1, i64::MAX as u64);
+/// How old a statement may be.
+pub const MAX_AGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(36_500 * DAY));
+/// How long before trust material expires a warning is given.
+pub const WARN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(365 * DAY));
+/// How long after trust material has expired new modules are still admitted.
+pub const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(365 * DAY));
+/// How far the clock may be wrong without being doubted.
+pub const MAX_SKEW: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(DAY));
+/// How far ahead of the last proven moment the clock is believed.
+pub const MAX_JUMP: (Duration, Duration) = (Duration::from_secs(DAY), Duration::from_secs(3_650 * DAY));
+/// Most keys in `policy-signing.key`.
+pub const MAX_POLICY_KEYS: usize = 16;
 /// Most environment variables.
 pub const MAX_ENV: usize = 64;
 /// Most arguments.
@@ -46,3 +68,5 @@ pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
 pub const LANDLOCK: (u32, u32) = (1, 10);
 /// `require.landlock` where nobody says otherwise.
 pub const DEFAULT_LANDLOCK: u32 = 3;
+
+const DAY: u64 = 86_400;

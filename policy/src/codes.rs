@@ -48,7 +48,7 @@ pub struct Row {
 }
 
 macro_rules! codes {
-    ($($name:ident $id:literal $severity:ident $title:literal $why:literal $wrong:literal $right:literal)*) => {
+    ($($name:ident $id:literal $severity:ident $title:literal $why:literal $wrong:tt $right:tt)*) => {
         /// A kind of mistake.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
@@ -82,6 +82,7 @@ macro_rules! codes {
     };
 }
 
+mod examples;
 mod table;
 
 impl fmt::Display for Code {

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::DeInteger;
 use toml::de::DeTable;
 use toml::de::DeValue;
+use toml::value::Datetime;
 
 use crate::bounds::MAX_TEXT;
 use crate::codes::Code;
@@ -128,9 +129,15 @@ impl Shape<'_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, key: &'static Key) {
         match (&key.kind, value.get_ref()) {
-            (Kind::Text, DeValue::String(_)) | (Kind::Integer, DeValue::Integer(_)) | (Kind::Boolean, DeValue::Boolean(_)) => {}
+            (Kind::Text, DeValue::String(_))
+            | (Kind::Integer, DeValue::Integer(_))
+            | (Kind::Boolean, DeValue::Boolean(_))
+            | (Kind::Time, DeValue::Datetime(_)) => {}
             (Kind::Texts, DeValue::Array(list)) => {
                 list.iter().filter(|v| !v.get_ref().is_str()).for_each(|v| self.wrong_type(v, "a string", key));
+                if list.is_empty() && key.need == Need::Required {
+                    self.wrong_type(value, "at least one entry", key);
+                }
             }
             (Kind::Words, DeValue::Table(table)) => {
                 table.values().filter(|v| !v.get_ref().is_str()).for_each(|v| self.wrong_type(v, "a string", key));
@@ -222,6 +229,7 @@ fn takes(kind: &Kind) -> &'static str {
         Kind::Text => "a string",
         Kind::Integer => "a whole number",
         Kind::Boolean => "`true` or `false`",
+        Kind::Time => "a date and time, without quotes",
         Kind::Texts => "a list of strings",
         Kind::One(_) => "a table",
         Kind::Many(_) => "a list of tables",
@@ -272,6 +280,16 @@ impl<'d> Table<'d> {
 
     pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
         self.entries.get(name)?.get_ref().as_bool()
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Option<Found<&'d Datetime>> {
+        let value = self.entries.get(name)?;
+        Some(Found { value: value.get_ref().as_datetime()?, span: value.span() })
+    }
+
+    /// Where the value of a key stands, whatever it is.
+    pub(crate) fn span_of(&self, name: &str) -> Option<Range<usize>> {
+        Some(self.entries.get(name)?.span())
     }
 
     pub(crate) fn texts(&self, name: &str) -> Option<Vec<Found<&'d str>>> {

@@ -1,4 +1,4 @@
-//! The host's own file, `/etc/edgeguard/edgeguard.toml`: where things are, who may ask, and the floor.
+//! The host's own file, `/etc/edgeguard/edgeguard.toml`: where things are, who may ask, the floor, and what evidence is judged by.
 //!
 //! Runs in: daemon and command line.
 //! Invariant: every key has a documented default, so that an absent file means [`HostConfig::default`].
@@ -15,6 +15,8 @@ use crate::policy::Floor;
 use crate::resolve::Resolver;
 use crate::schema;
 use crate::source::Source;
+use crate::trust::PolicySigning;
+use crate::trust::Trust;
 
 /// What the operator says of the host as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub struct HostConfig {
     pub invokers: Vec<Principal>,
     /// `workers.standby`: keep one hardened worker ready for the next cold start.
     pub standby: bool,
+    /// `trust`: what evidence is judged by.
+    pub trust: Trust,
+    /// `policy-signing`: whose policies count; absent, every policy in the directory does.
+    pub policy_signing: Option<PolicySigning>,
 }
 
 impl Default for HostConfig {
@@ -51,6 +57,8 @@ impl Default for HostConfig {
             admins: vec![Principal::Uid(0)],
             invokers: Vec::new(),
             standby: true,
+            trust: Trust::default(),
+            policy_signing: None,
         }
     }
 }
@@ -89,9 +97,12 @@ impl Resolver<'_> {
         if let Some(workers) = root.section("workers") {
             config.standby = workers.boolean("standby").unwrap_or(config.standby);
         }
-        let (floor, _) = self.floor(root)?;
+        let floor = self.floor(root);
+        let trust = self.trust(root);
+        let policy_signing = self.policy_signing(root);
+        let (floor, _) = floor?;
         version?;
-        Some(HostConfig { floor, ..config })
+        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, ..config })
     }
 
     fn replace(&mut self, table: &Table<'_>, key: &str, path: &mut PathBuf) {

@@ -28,24 +28,36 @@
 pub mod codes;
 pub mod imports;
 
+mod admission;
 mod bounds;
 mod compare;
 mod diagnostic;
 mod document;
 mod host;
+mod means;
+mod moment;
 mod names;
 mod overlap;
 mod paths;
+mod pattern;
 mod policy;
 mod render;
+mod requirements;
 mod resolve;
 mod schema;
 mod set;
+mod signers;
 mod source;
 mod suggest;
+mod trust;
 mod units;
 mod values;
 
+pub use admission::Evidence;
+pub use admission::Requirement;
+pub use admission::Signer;
+pub use admission::SignerKind;
+pub use admission::Statement;
 pub use bounds::*;
 pub use codes::Code;
 pub use codes::Severity;
@@ -53,6 +65,7 @@ pub use diagnostic::Diagnostic;
 pub use diagnostic::Diagnostics;
 pub use host::HostConfig;
 pub use imports::ModuleImports;
+pub use moment::show_moment;
 pub use names::GraphName;
 pub use names::ModuleName;
 pub use names::Principal;
@@ -65,12 +78,26 @@ pub use policy::Limits;
 pub use policy::Mode;
 pub use policy::Place;
 pub use policy::Policy;
-pub use policy::Signer;
 pub use policy::Target;
 pub use render::Colour;
 pub use set::check_set;
 pub use source::Source;
 pub use source::escape;
+pub use trust::Counter;
+pub use trust::PolicySigning;
+pub use trust::Revocations;
+pub use trust::Trust;
+pub use trust::TrustedRoot;
+
+/// The names of all keys and sections that policies and host files may have, for editors and for the test of the reference page.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    [&schema::POLICY, &schema::HOST].into_iter().flat_map(schema::names)
+}
+
+/// The names that a signer's `claims` may have.
+pub fn claims() -> impl Iterator<Item = &'static str> {
+    schema::CLAIMS.keys.iter().map(|key| key.name)
+}
 
 /// Reads one policy file.
 ///

@@ -103,6 +103,16 @@ impl fmt::Display for GraphName {
     }
 }
 
+/// The id of a signer as a person gives it: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
+///
+/// # Errors
+/// The text does not keep the alphabet or the length.
+pub(crate) fn signer_id(text: &str) -> Result<String, NameError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    check(text, 63, "ASCII letters, digits, `.`, `_` and `-`", allowed)?;
+    Ok(text.to_owned())
+}
+
 /// Somebody on this host who may use the control socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Principal {

@@ -16,6 +16,7 @@ use crate::policy::DirGrant;
 use crate::policy::Place;
 use crate::policy::Policy;
 use crate::source::Source;
+use crate::trust::TrustedRoot;
 
 /// A directory grant and where its two paths stand.
 pub(crate) struct Placed {
@@ -96,6 +97,24 @@ pub(crate) fn check_own_dirs(policy: &Policy, host: &HostConfig, found: &mut Dia
         found.push(
             policy.diagnostic(Code::SystemDir, message, Place::Dir(i), label).help("grant the directory that holds the module's own data"),
         );
+    }
+    check_trusted(policy, host, found);
+}
+
+/// A writable directory that holds what the host's file trusts.
+fn check_trusted(policy: &Policy, host: &HostConfig, found: &mut Diagnostics) {
+    let root = match &host.trust.root {
+        TrustedRoot::File { path, .. } => Some(path),
+        TrustedRoot::PublicGood | TrustedRoot::Nobody => None,
+    };
+    let keys = host.policy_signing.iter().flat_map(|signing| &signing.keys);
+    let trusted: Vec<_> = root.into_iter().chain(&host.trust.tuf_root).chain(keys).collect();
+    for (i, dir) in policy.dirs.iter().enumerate().filter(|(_, dir)| dir.access == Access::ReadWrite) {
+        if let Some(held) = trusted.iter().find(|path| inside(path, &dir.host)) {
+            let label = format!("`{}` lies in it, which the host's file trusts", held.display());
+            let help = "grant another directory, or this one with `access = \"read\"`";
+            found.push(policy.diagnostic(Code::SelfGrant, "module could change whom the host trusts", Place::Dir(i), label).help(help));
+        }
     }
 }
 

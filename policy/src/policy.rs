@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admission::Requirement;
+use crate::admission::Signer;
 use crate::bounds::DEFAULT_LANDLOCK;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
@@ -26,10 +28,14 @@ pub struct Policy {
     pub path: PathBuf,
     /// How the module is run.
     pub mode: Mode,
-    /// Whose signatures count.
+    /// The number of this text among its predecessors, which hosts that accept signed policies only hold against the highest they have seen.
+    pub revision: Option<u64>,
+    /// Releases below this version are refused.
+    pub min_version: Option<u64>,
+    /// Whose signatures count: at least one.
     pub signers: Vec<Signer>,
-    /// How many different signers must have signed: 1..=`signers.len()`.
-    pub threshold: u32,
+    /// All of these must be met, and there is at least one: without `[[module.require]]`, a [`Statement::Any`](crate::Statement::Any) of every signer.
+    pub requirements: Vec<Requirement>,
     /// Granted directories, in the order of the file.
     pub dirs: Vec<DirGrant>,
     /// Granted graphs, in the order of the file.
@@ -55,16 +61,6 @@ pub struct Policy {
 pub enum Mode {
     /// `_start` or `wasi:cli/run`, a fresh instance for every invocation.
     Command,
-}
-
-/// Somebody whose signature counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signer {
-    /// The holder of a key.
-    Key {
-        /// The public key, PEM.
-        path: PathBuf,
-    },
 }
 
 /// A directory that a module may use.
@@ -153,8 +149,14 @@ pub enum Place {
     Name,
     /// `module.path`
     Path,
-    /// `key` of the signer with this index.
+    /// `key` or `identity` of the signer with this index.
     Signer(usize),
+    /// `usable-from` of the signer with this index, or [`Place::Signer`] where it has none.
+    UsableFrom(usize),
+    /// `retire-at` of the signer with this index, or [`Place::Signer`] where it has none.
+    RetireAt(usize),
+    /// `threshold` of the requirement with this index, or its section where the key is absent.
+    Requirement(usize),
     /// `host` of the directory with this index.
     Dir(usize),
     /// `model` of the graph with this index.
@@ -175,6 +177,8 @@ pub(crate) struct Places {
     pub(crate) name: Range<usize>,
     pub(crate) path: Range<usize>,
     pub(crate) signers: Vec<Range<usize>>,
+    pub(crate) windows: Vec<(Range<usize>, Range<usize>)>,
+    pub(crate) requirements: Vec<Range<usize>>,
     pub(crate) dirs: Vec<Range<usize>>,
     pub(crate) models: Vec<Range<usize>>,
     pub(crate) digests: Vec<Range<usize>>,
@@ -190,7 +194,8 @@ impl Policy {
         Floor { landlock: self.floor.landlock.max(host.floor.landlock) }
     }
 
-    /// What the host's own file has against this policy: a floor below the host's, or a grant of the supervisor's own directories.
+    /// What the host's own file has against this policy: a floor below the host's, a grant of what is the supervisor's own, a signer whom the host has no
+    /// means to check, or no revision where only signed policies count.
     #[must_use]
     pub fn check_host(&self, host: &HostConfig) -> Diagnostics {
         let mut found = Diagnostics::default();
@@ -208,6 +213,7 @@ impl Policy {
             );
         }
         crate::overlap::check_own_dirs(self, host, &mut found);
+        crate::means::check(self, host, &mut found);
         found
     }
 
@@ -230,6 +236,9 @@ impl Policy {
             Place::Name => p.name.clone(),
             Place::Path => p.path.clone(),
             Place::Signer(i) => of(&p.signers, i),
+            Place::UsableFrom(i) => p.windows.get(i).map_or_else(|| p.name.clone(), |(from, _)| from.clone()),
+            Place::RetireAt(i) => p.windows.get(i).map_or_else(|| p.name.clone(), |(_, until)| until.clone()),
+            Place::Requirement(i) => of(&p.requirements, i),
             Place::Dir(i) => of(&p.dirs, i),
             Place::Model(i) => of(&p.models, i),
             Place::Digest(i) => of(&p.digests, i),

@@ -28,9 +28,10 @@ use crate::policy::Limits;
 use crate::policy::Mode;
 use crate::policy::Places;
 use crate::policy::Policy;
-use crate::policy::Signer;
 use crate::policy::Target;
+use crate::requirements::PlacedRequirement;
 use crate::schema;
+use crate::signers::Signers;
 use crate::source::Source;
 
 /// Reads a policy.
@@ -76,14 +77,16 @@ struct Module {
     path: Found<PathBuf>,
     mode: Mode,
     args: Vec<String>,
-    signers: Vec<Found<PathBuf>>,
-    threshold: u32,
+    min_version: Option<u64>,
+    signers: Signers,
+    requirements: Vec<PlacedRequirement>,
 }
 
 impl Resolver<'_> {
     fn policy(&mut self, root: &Table<'_>) -> Option<Policy> {
         // Every part first, so that every part's mistakes are reported; then what needs more than one.
         let version = self.version(root);
+        let revision = if root.has("revision") { self.version_number(root, "revision").map(|n| Some(n.value)) } else { Some(None) };
         let module = root.section("module").and_then(|t| self.module(&t));
         let dirs = self.dirs(&root.sections("dir"));
         let graphs = self.graphs(&root.sections("graph"));
@@ -98,10 +101,14 @@ impl Resolver<'_> {
         }
         let (module, limits, (floor, landlock)) = (module?, limits?, floor?);
         version?;
+        let revision = revision?;
+        let signers = &module.signers.list;
         let places = Places {
             name: module.name.span,
             path: module.path.span,
-            signers: module.signers.iter().map(|s| s.span.clone()).collect(),
+            signers: signers.iter().map(|s| s.place.clone()).collect(),
+            windows: signers.iter().map(|s| s.window.clone()).collect(),
+            requirements: module.requirements.iter().map(|r| r.place.clone()).collect(),
             dirs: dirs.iter().map(|d| d.host.clone()).collect(),
             models: graphs.iter().map(|g| g.model.clone()).collect(),
             digests: graphs.iter().map(|g| g.digest.clone()).collect(),
@@ -113,8 +120,10 @@ impl Resolver<'_> {
             name: module.name.value,
             path: module.path.value,
             mode: module.mode,
-            signers: module.signers.into_iter().map(|s| Signer::Key { path: s.value }).collect(),
-            threshold: module.threshold,
+            revision,
+            min_version: module.min_version,
+            signers: module.signers.list.into_iter().map(|s| s.signer).collect(),
+            requirements: module.requirements.into_iter().map(|r| r.requirement).collect(),
             dirs: dirs.into_iter().map(|d| d.grant).collect(),
             graphs: graphs.into_iter().map(|g| g.grant).collect(),
             limits: limits.limits,
@@ -144,71 +153,13 @@ impl Resolver<'_> {
         let mode = table.text("mode").and_then(|w| self.word(&w, &[("command", Some(Mode::Command)), ("http", None)]));
         let args = self.args(table);
         let signers = self.signers(&table.sections("signer"));
-        let listed = u32::try_from(table.sections("signer").len()).unwrap_or(u32::MAX);
-        let threshold = self.threshold(table, listed);
-        Some(Module { name: name?, path: path?, mode: mode?, args: args?, signers, threshold: threshold? })
-    }
-
-    fn threshold(&mut self, table: &Table<'_>, listed: u32) -> Option<u32> {
-        let Some(written) = table.integer("threshold") else { return Some(1) };
-        match u32::try_from(written.value) {
-            Ok(n) if n >= 1 && n <= listed => Some(n),
-            _ => {
-                let label = if listed == 1 {
-                    "one signer is listed, so this can only be 1".to_owned()
-                } else {
-                    format!("must be 1 to {listed}, as many as are listed")
-                };
-                let help = "add the other signers with a `[[module.signer]]` each, or lower the threshold";
-                self.report(Code::Threshold, "threshold cannot be met, or means nothing", &written.span, label, help);
-                None
-            }
-        }
-    }
-
-    fn signers(&mut self, tables: &[Table<'_>]) -> Vec<Found<PathBuf>> {
-        self.at_most(tables, bounds::MAX_SIGNERS, "[[module.signer]]");
-        let mut signers: Vec<Found<PathBuf>> = Vec::new();
-        for table in tables.iter().take(bounds::MAX_SIGNERS) {
-            let keyless = table.text("issuer").or_else(|| table.text("identity"));
-            match (table.has("key"), keyless) {
-                (true, None) => {
-                    let Some(key) = self.path(table, "key") else { continue };
-                    match signers.iter().find(|s| s.value == key.value) {
-                        Some(first) => self.found.push(
-                            Diagnostic::new(Code::DuplicateSigner, "signer is listed twice")
-                                .at(self.source, key.span, "the same key again")
-                                .also(self.source, first.span.clone(), "listed here")
-                                .help("remove one of the two"),
-                        ),
-                        None => signers.push(key),
-                    }
-                }
-                (true, Some(other)) => {
-                    let help = "write two `[[module.signer]]` sections if either may sign";
-                    self.report(Code::SignerForm, "signer is a key and an identity at once", &other.span, "beside `key`", help);
-                }
-                (false, Some(identity)) => {
-                    let help = "name the signer's public key: `key = \"/etc/edgeguard/keys/acme.pub\"`";
-                    self.report(
-                        Code::Keyless,
-                        "this version admits by key only",
-                        &identity.span,
-                        "keyless signers are not checked by this version",
-                        help,
-                    );
-                }
-                (false, None) => {
-                    let help = "name the signer's public key: `key = \"/etc/edgeguard/keys/acme.pub\"`";
-                    self.report(Code::SignerForm, "signer names nobody", &table.span, "neither `key` nor `issuer` and `identity`", help);
-                }
-            }
-        }
-        signers
+        let requirements = self.requirements(table, &signers);
+        let min_version = self.min_version(table, requirements.as_deref());
+        Some(Module { name: name?, path: path?, mode: mode?, args: args?, min_version: min_version?, signers, requirements: requirements? })
     }
 
     fn dirs(&mut self, tables: &[Table<'_>]) -> Vec<Placed> {
-        self.at_most(tables, bounds::MAX_DIRS, "[[dir]]");
+        self.at_most(tables, bounds::MAX_DIRS, "[[dir]]", FEWER);
         let mut dirs = Vec::new();
         for table in tables.iter().take(bounds::MAX_DIRS) {
             let guest = paths::absolute(paths::GRANT, table.text("guest"), self.source, self.found);
@@ -228,7 +179,7 @@ impl Resolver<'_> {
     }
 
     fn graphs(&mut self, tables: &[Table<'_>]) -> Vec<PlacedGraph> {
-        self.at_most(tables, bounds::MAX_GRAPHS, "[[graph]]");
+        self.at_most(tables, bounds::MAX_GRAPHS, "[[graph]]", FEWER);
         let mut graphs: Vec<PlacedGraph> = Vec::new();
         for table in tables.iter().take(bounds::MAX_GRAPHS) {
             let name = table.text("name").and_then(|n| self.name(n, "graph", GraphName::new));
@@ -284,7 +235,7 @@ impl Resolver<'_> {
 
     fn self_grants(&mut self, module: &Module, dirs: &[Placed], graphs: &[PlacedGraph]) {
         let mut holds = vec![("its own file", module.path.value.to_str().unwrap_or_default(), module.path.span.clone())];
-        holds.extend(module.signers.iter().map(|s| ("a signer's key", s.value.to_str().unwrap_or_default(), s.span.clone())));
+        holds.extend(module.signers.list.iter().filter_map(|s| Some(("a signer's key", s.key()?, s.place.clone()))));
         holds.extend(graphs.iter().map(|g| ("a model", g.grant.model.to_str().unwrap_or_default(), g.model.clone())));
         for dir in dirs {
             overlap::check_self(dir, &holds, self.source, self.found);
@@ -336,7 +287,7 @@ impl Resolver<'_> {
     }
 
     /// An argument or a variable's value.
-    fn value_word(&mut self, word: &Found<&str>) {
+    pub(crate) fn value_word(&mut self, word: &Found<&str>) {
         if word.value.len() > bounds::MAX_WORD {
             let message = format!("value is {} bytes long, and at most {} are allowed", word.value.len(), bounds::MAX_WORD);
             self.report(Code::OutOfBounds, message, &word.span, "too long", "pass a file in a granted directory instead");
@@ -350,13 +301,16 @@ impl Resolver<'_> {
         Some((Floor { landlock: landlock.value }, Some(landlock.span)))
     }
 
-    fn at_most(&mut self, tables: &[Table<'_>], most: usize, what: &str) {
+    pub(crate) fn at_most(&mut self, tables: &[Table<'_>], most: usize, what: &str, help: &str) {
         if let Some(over) = tables.get(most) {
             let message = format!("{} `{what}` sections, and at most {most} are allowed", tables.len());
-            self.report(Code::TooMany, message, &over.span, "one too many", "grant fewer, or split the module");
+            self.report(Code::TooMany, message, &over.span, "one too many", help);
         }
     }
 }
+
+/// What to do about too many grants.
+const FEWER: &str = "grant fewer, or split the module";
 
 /// The formats that wasi-nn names.
 const ENCODINGS: &[(&str, Option<Encoding>)] = &[

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Text,
     Integer,
     Boolean,
+    /// A date and time; whether it has an offset is looked at later.
+    Time,
     /// A list of strings.
     Texts,
     /// `[name]`
@@ -52,6 +54,7 @@ use Kind::Many;
 use Kind::One;
 use Kind::Text;
 use Kind::Texts;
+use Kind::Time;
 use Kind::Words;
 use Need::Optional;
 use Need::Required;
@@ -68,6 +71,7 @@ pub(crate) const POLICY: Section = Section {
     title: TOP,
     keys: &[
         key("version", Integer, Required, "1"),
+        key("revision", Integer, Optional, "42"),
         key("module", One(&MODULE), Required, "[module]"),
         key("dir", Many(&DIR), Optional, "[[dir]]"),
         key("graph", Many(&GRAPH), Optional, "[[graph]]"),
@@ -85,7 +89,9 @@ const MODULE: Section = Section {
         key("mode", Text, Required, "\"command\""),
         key("args", Texts, Optional, "[\"--format\", \"json\"]"),
         key("threshold", Integer, Optional, "1"),
+        key("min-version", Integer, Optional, "7"),
         key("signer", Many(&SIGNER), Required, "[[module.signer]]"),
+        key("require", Many(&REQUIREMENT), Optional, "[[module.require]]"),
     ],
 };
 
@@ -95,6 +101,46 @@ const SIGNER: Section = Section {
         key("key", Text, Optional, "\"/etc/edgeguard/keys/acme.pub\""),
         key("issuer", Text, Optional, "\"https://token.actions.githubusercontent.com\""),
         key("identity", Text, Optional, "\"https://github.com/acme/voice/.github/workflows/release.yml@refs/tags/*\""),
+        key("claims", One(&CLAIMS), Optional, "[module.signer.claims]"),
+        key("id", Text, Optional, "\"acme-2026\""),
+        key("usable-from", Time, Optional, "2026-01-01T00:00:00Z"),
+        key("retire-at", Time, Optional, "2027-01-01T00:00:00Z"),
+        key("evidence", Text, Optional, "\"none\""),
+    ],
+};
+
+/// What a certificate of Fulcio's may say besides the identity: its extensions 1.3.6.1.4.1.57264.1.9 to .22, each under its name in Fulcio's
+/// `docs/oid-info.md`, shortened where the source is always meant.
+pub(crate) const CLAIMS: Section = Section {
+    title: "claims",
+    keys: &[
+        key("repository-id", Text, Optional, "\"1234\""),
+        key("repository-uri", Text, Optional, "\"https://github.com/acme/voice\""),
+        key("repository-ref", Text, Optional, "\"refs/tags/*\""),
+        key("repository-digest", Text, Optional, "\"4a709ad4a709ad4a709ad4a709ad4a709ad4a709\""),
+        key("owner-id", Text, Optional, "\"1234\""),
+        key("owner-uri", Text, Optional, "\"https://github.com/acme\""),
+        key("workflow-ref", Text, Optional, "\"https://github.com/acme/voice/.github/workflows/release.yml@refs/tags/*\""),
+        key("workflow-digest", Text, Optional, "\"4a709ad4a709ad4a709ad4a709ad4a709ad4a709\""),
+        key("build-signer-uri", Text, Optional, "\"https://github.com/acme/voice/.github/workflows/release.yml@refs/tags/*\""),
+        key("build-signer-digest", Text, Optional, "\"4a709ad4a709ad4a709ad4a709ad4a709ad4a709\""),
+        key("runner-environment", Text, Optional, "\"github-hosted\""),
+        key("build-trigger", Text, Optional, "\"push\""),
+        key("run-uri", Text, Optional, "\"https://github.com/acme/voice/actions/runs/*/attempts/*\""),
+        key("visibility", Text, Optional, "\"public\""),
+    ],
+};
+
+const REQUIREMENT: Section = Section {
+    title: "[[module.require]]",
+    keys: &[
+        key("statement", Text, Required, "\"release\""),
+        key("signers", Texts, Required, "[\"acme-2026\"]"),
+        key("threshold", Integer, Optional, "1"),
+        key("max-age", Text, Optional, "\"365 d\""),
+        key("builder", Texts, Optional, "[\"https://github.com/actions/runner/github-hosted\"]"),
+        key("build-type", Texts, Optional, "[\"https://actions.github.io/buildtypes/workflow/v1\"]"),
+        key("parameters", Words, Optional, "[module.require.parameters]"),
     ],
 };
 
@@ -141,6 +187,8 @@ pub(crate) const HOST: Section = Section {
         key("control", One(&CONTROL), Optional, "[control]"),
         key("require", One(&REQUIRE), Optional, "[require]"),
         key("workers", One(&WORKERS), Optional, "[workers]"),
+        key("trust", One(&TRUST), Optional, "[trust]"),
+        key("policy-signing", One(&POLICY_SIGNING), Optional, "[policy-signing]"),
     ],
 };
 
@@ -164,3 +212,31 @@ const CONTROL: Section = Section {
 };
 
 const WORKERS: Section = Section { title: "[workers]", keys: &[key("standby", Boolean, Optional, "true")] };
+
+const TRUST: Section = Section {
+    title: "[trust]",
+    keys: &[
+        key("root", Text, Optional, "\"/etc/edgeguard/trusted_root.json\""),
+        key("root-sha256", Text, Optional, "\"6494e21ea73fa7ee769f85f57d5a3e6a08725eae1e38c755fc3517c9e6bc0b66\""),
+        key("tuf-root", Text, Optional, "\"/etc/edgeguard/tuf-root.json\""),
+        key("keyless", Boolean, Optional, "true"),
+        key("warn", Text, Optional, "\"7 d\""),
+        key("grace", Text, Optional, "\"0 s\""),
+        key("revocations", Text, Optional, "\"optional\""),
+        key("max-skew", Text, Optional, "\"10 min\""),
+        key("max-jump", Text, Optional, "\"400 d\""),
+        key("counter", Text, Optional, "\"none\""),
+    ],
+};
+
+const POLICY_SIGNING: Section =
+    Section { title: "[policy-signing]", keys: &[key("key", Texts, Required, "[\"/etc/edgeguard/keys/ops.pub\"]")] };
+
+/// The names of all keys and sections of both files, those inside first; some stand in several sections.
+pub(crate) fn names(section: &'static Section) -> Vec<&'static str> {
+    let inner = |key: &'static Key| match key.kind {
+        One(section) | Many(section) => names(section),
+        _ => Vec::new(),
+    };
+    section.keys.iter().flat_map(|key| inner(key).into_iter().chain([key.name])).collect()
+}

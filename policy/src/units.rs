@@ -34,6 +34,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000_000,
         "min" => 60_000_000,
         "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         "" => return Err("has no unit".to_owned()),
         "m" => return Err("has the ambiguous unit `m`".to_owned()),
         other => return Err(format!("has the unknown unit `{}`", shorten(other))),
@@ -69,7 +70,10 @@ pub(crate) fn show_size(bytes: u64) -> String {
 /// A duration as a person writes it, in the largest unit that leaves no remainder.
 pub(crate) fn show_duration(time: Duration) -> String {
     let micros = time.as_micros();
-    let units = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    if micros == 0 {
+        return "0 s".to_owned();
+    }
     let whole = units.iter().find(|(factor, _)| micros >= *factor && micros.is_multiple_of(*factor));
     whole.map_or_else(|| format!("{micros} us"), |(factor, unit)| format!("{} {unit}", micros / factor))
 }
@@ -100,6 +104,7 @@ mod tests {
         assert_eq!(duration("500 ms").unwrap(), Duration::from_millis(500));
         assert_eq!(duration("250us").unwrap(), Duration::from_micros(250));
         assert_eq!(duration("1 h").unwrap(), Duration::from_secs(3600));
+        assert_eq!(duration("365 d").unwrap(), Duration::from_secs(365 * 86_400));
         for text in ["5", "5 m", "five s", "0.5 s", "99999999999999999 h"] {
             assert!(duration(text).is_err(), "{text}");
         }
@@ -110,7 +115,7 @@ mod tests {
         for bytes in [0, 1, 1023, 1024, 65_536, 1 << 20, 3 << 30, (1 << 30) + 1] {
             assert_eq!(size(&show_size(bytes)).unwrap(), bytes);
         }
-        for micros in [1, 999, 1_000, 90_000_000, 3_600_000_000] {
+        for micros in [0, 1, 999, 1_000, 90_000_000, 3_600_000_000, 86_400_000_000, 90_000_000_000] {
             let time = Duration::from_micros(micros);
             assert_eq!(duration(&show_duration(time)).unwrap(), time);
         }

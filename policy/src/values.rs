@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bounds;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::document::Found;
 use crate::document::Table;
 use crate::document::shorten;
+use crate::moment;
 use crate::paths;
 use crate::resolve::Resolver;
 use crate::suggest;
@@ -108,7 +110,7 @@ impl Resolver<'_> {
                 self.within(key, (least..=most).contains(&value), &text.span, &bounds).then_some(Found { value, span: text.span })
             }
             Err(why) => {
-                let help = "write a whole number and one of `us`, `ms`, `s`, `min`, `h`, as in `\"500 ms\"`";
+                let help = "write a whole number and one of `us`, `ms`, `s`, `min`, `h`, `d`, as in `\"500 ms\"`";
                 self.report(Code::Duration, format!("`{key}` is no duration"), &text.span, why, help);
                 None
             }
@@ -124,6 +126,28 @@ impl Resolver<'_> {
         let value = u32::try_from(number.value).ok().filter(|v| (least..=most).contains(v));
         self.within(key, value.is_some(), &number.span, &format!("{least} to {most}")).then_some(())?;
         Some(Found { value: value?, span: number.span })
+    }
+
+    /// A version: a number in bounds of 64 bits.
+    pub(crate) fn version_number(&mut self, table: &Table<'_>, key: &str) -> Option<Found<u64>> {
+        let (least, most) = bounds::VERSION;
+        let number = table.integer(key)?;
+        let value = u64::try_from(number.value).ok().filter(|v| (least..=most).contains(v));
+        self.within(key, value.is_some(), &number.span, &format!("{least} to {most}")).then_some(())?;
+        Some(Found { value: value?, span: number.span })
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn moment(&mut self, table: &Table<'_>, key: &str) -> Option<Found<i64>> {
+        let written = table.time(key)?;
+        match moment::seconds(written.value) {
+            Ok(value) => Some(Found { value, span: written.span }),
+            Err(why) => {
+                let help = "write the date, the time of day and the offset, as in `2027-01-01T00:00:00Z`";
+                self.report(Code::Moment, format!("`{key}` is no moment"), &written.span, why, help);
+                None
+            }
+        }
     }
 
     fn within(&mut self, key: &str, good: bool, span: &Range<usize>, bounds: &str) -> bool {

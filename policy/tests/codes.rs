@@ -10,7 +10,7 @@ fn found(fragment: &str) -> Vec<Code> {
     // The examples stand for themselves: what the base policy grants beside them is not to get in their way.
     let text = common::with(fragment);
     match edgeguard_policy::parse("example.toml", &text) {
-        Ok(_) => vec![],
+        Ok(policy) => policy.warnings.iter().map(|d| d.code()).collect(),
         Err(found) => found.iter().map(|d| d.code()).collect(),
     }
 }
@@ -32,7 +32,8 @@ fn every_right_example_stands() {
 
 #[test]
 fn every_mistake_that_a_section_can_show_has_an_example() {
-    let without = TABLE.iter().filter(|row| row.id < "EG032" && row.wrong.is_empty()).map(|row| row.id);
+    let of_text = |id: &str| id < "EG032" || ("EG059".."EG071").contains(&id);
+    let without = TABLE.iter().filter(|row| of_text(row.id) && row.wrong.is_empty()).map(|row| row.id);
     let known = ["EG002", "EG003", "EG007", "EG020"];
     assert_eq!(without.collect::<Vec<_>>(), known, "too large, not UTF-8, absent or too many to print");
 }

@@ -4,14 +4,20 @@
 mod common;
 
 use std::path::Path;
+use std::time::Duration;
 
 use common::with;
 use edgeguard_policy::Code;
 use edgeguard_policy::Code::*;
+use edgeguard_policy::Counter;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::HostConfig;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Principal;
+use edgeguard_policy::Requirement;
+use edgeguard_policy::Revocations;
+use edgeguard_policy::Statement;
+use edgeguard_policy::TrustedRoot;
 use edgeguard_policy::check_set;
 use edgeguard_policy::parse;
 use edgeguard_policy::parse_host;
@@ -49,6 +55,19 @@ fn every_key_of_the_host_file_is_heard() {
         landlock = 5
         [workers]
         standby = false
+        [trust]
+        root = "/root.json"
+        root-sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        tuf-root = "/tuf.json"
+        keyless = true
+        warn = "14 d"
+        grace = "2 h"
+        revocations = "required"
+        max-skew = "5 min"
+        max-jump = "90 d"
+        counter = "tpm"
+        [policy-signing]
+        key = ["/ops.pub", "/lab.pub"]
     "#;
     let host = parse_host("edgeguard.toml", text).unwrap();
     assert_eq!(
@@ -58,6 +77,14 @@ fn every_key_of_the_host_file_is_heard() {
     assert_eq!(host.control, Path::new("/r/control.sock"));
     assert_eq!(host.admins, [Principal::User("ops".into()), Principal::Gid(27)]);
     assert_eq!(host.invokers, [Principal::Group("gateway".into()), Principal::Uid(1000)]);
+    let day = |n: u64| Duration::from_secs(n * 86_400);
+    let trust = &host.trust;
+    let TrustedRoot::File { path, sha256 } = &trust.root else { panic!("{:?}", trust.root) };
+    assert_eq!((path.as_path(), sha256[0], trust.tuf_root.as_deref()), (Path::new("/root.json"), 0x9f, Some(Path::new("/tuf.json"))));
+    assert_eq!((trust.warn, trust.grace), (day(14), Duration::from_secs(7200)));
+    assert_eq!((trust.max_skew, trust.max_jump), (Duration::from_secs(300), day(90)));
+    assert_eq!((trust.revocations, trust.counter), (Revocations::Required, Counter::Tpm));
+    assert_eq!(host.policy_signing.unwrap().keys, [Path::new("/ops.pub"), Path::new("/lab.pub")]);
     assert_eq!((host.floor.landlock, host.standby), (5, false));
     let own = parse_host("edgeguard.toml", "version = 1\n[control]\nsocket = \"/x.sock\"\n").unwrap();
     assert_eq!(own.control, Path::new("/x.sock"));
@@ -121,7 +148,9 @@ fn the_digest_is_of_the_text_as_it_was_given() {
 #[test]
 fn what_is_left_out_has_its_documented_default() {
     let policy = policy(common::BASE);
-    assert_eq!((policy.threshold, policy.limits.open_files, policy.limits.table_elements, policy.floor.landlock), (1, 16, 10_000, 3));
+    assert_eq!((policy.limits.open_files, policy.limits.table_elements, policy.floor.landlock), (16, 10_000, 3));
+    assert_eq!(policy.requirements, [Requirement { statement: Statement::Any, signers: vec!["acme".into()], threshold: 1 }]);
+    assert_eq!((policy.revision, policy.min_version), (None, None));
     assert!(policy.args.is_empty());
 }
 
@@ -135,7 +164,7 @@ fn everything_written_is_in_the_policy() {
         (policy.name.as_str(), policy.path.as_path(), policy.args.as_slice()),
         ("m_2", Path::new("/m.wasm"), &["-v".to_owned(), String::new()][..])
     );
-    assert_eq!((policy.signers.len(), policy.threshold), (2, 2));
+    assert_eq!((policy.signers.len(), policy.requirements[0].threshold), (2, 2));
     let limits = policy.limits;
     assert_eq!((limits.memory, limits.deadline.as_secs(), limits.instances, limits.output), (4 << 30, 3600, 16, 0));
     assert_eq!((limits.open_files, limits.table_elements), (0, 0));

@@ -33,6 +33,29 @@ fn every_example_of_a_section_stands() {
 }
 
 #[test]
+fn every_example_of_the_top_stands() {
+    for text in examples("toml top") {
+        edgeguard_policy::parse("example.toml", &format!("{text}{}", common::BASE)).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    }
+}
+
+/// Whatever the format knows is on the page with its name, and stands in an example that is parsed.
+#[test]
+fn every_key_is_described_and_has_an_example() {
+    let all = ["toml policy", "toml section", "toml top", "toml host"].map(examples).concat().join("\n");
+    for key in edgeguard_policy::keys() {
+        assert!(
+            REFERENCE.contains(&format!("`{key}`")) || REFERENCE.contains(&format!(".{key}`")) || REFERENCE.contains(&format!("{key}]")),
+            "{key} is not described"
+        );
+        let told = edgeguard_policy::claims().any(|claim| claim == key);
+        let shown =
+            [format!("\n{key} = "), format!("{{ {key} = "), format!("[{key}]"), format!(".{key}]")].iter().any(|form| all.contains(form));
+        assert!(told || shown, "{key} stands in no example");
+    }
+}
+
+#[test]
 fn every_example_of_the_host_file_stands_and_the_first_is_the_default() {
     let hosts: Vec<HostConfig> = examples("toml host")
         .into_iter()
@@ -40,6 +63,7 @@ fn every_example_of_the_host_file_stands_and_the_first_is_the_default() {
         .collect();
     assert_eq!(hosts[0], HostConfig::default());
     assert_eq!(hosts[1].admins, [Principal::User("ops".into())]);
+    assert_eq!(hosts[2].policy_signing.as_ref().map(|signing| signing.keys.len()), Some(2));
 }
 
 #[test]
@@ -58,6 +82,13 @@ fn the_bounds_in_the_text_are_those_of_the_program() {
         (format!("`[[dir]]`, 0 to {MAX_DIRS} times"), "directories"),
         (format!("`[[graph]]`, 0 to {MAX_GRAPHS} times"), "graphs"),
         (format!("`[[module.signer]]`, 1 to {MAX_SIGNERS} times"), "signers"),
+        (format!("`[[module.require]]`, 0 to {MAX_REQUIREMENTS} times"), "requirements"),
+        (format!("At most {MAX_BUNDLES} are read, and each must be good"), "bundles"),
+        (format!("At most {MAX_PATTERN} bytes."), "patterns"),
+        (format!("| `revision` | {} to {} |", VERSION.0, VERSION.1), "revisions"),
+        (format!("| `min-version` | {} to {} |", VERSION.0, VERSION.1), "versions"),
+        (format!("At most {MAX_BUILD_WORDS} entries in each of"), "build words"),
+        (format!("1 to {MAX_POLICY_KEYS} public keys"), "keys of policies"),
         (
             format!("| {} to {} | required; invocations at once. At most {MAX_CHANNELS} instances × graphs", INSTANCES.0, INSTANCES.1),
             "instances",
@@ -82,5 +113,8 @@ fn the_bounds_in_the_text_are_those_of_the_program() {
         assert!(REFERENCE.contains(&text), "{what}: `{text}`");
     }
     assert_eq!((MEMORY, OUTPUT), ((64 << 10, 4 << 30), (0, 1 << 30)), "as the reference has them");
+    let days = |(least, most): (std::time::Duration, std::time::Duration)| (least.as_secs(), most.as_secs() / 86_400);
+    assert_eq!((days(MAX_AGE), days(WARN), days(GRACE)), ((1, 36_500), (0, 365), (0, 365)), "as the reference has them");
+    assert_eq!((days(MAX_SKEW), days(MAX_JUMP)), ((0, 1), (86_400, 3_650)), "as the reference has them");
     assert_eq!((DEADLINE.0.as_millis(), DEADLINE.1.as_secs()), (1, 3600), "as the reference has them");
 }

@@ -18,7 +18,7 @@ use edgeguard_policy::Diagnostics;
 use edgeguard_policy::HostConfig;
 use edgeguard_policy::Place;
 use edgeguard_policy::Policy;
-use edgeguard_policy::Signer;
+use edgeguard_policy::SignerKind;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use sha2::Digest as _;
@@ -43,8 +43,10 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
     let mut found = policy.check_host(host);
     let mut look = Look { policy, found: &mut found };
     look.module();
-    for (i, Signer::Key { path }) in policy.signers.iter().enumerate() {
-        look.key(path, Place::Signer(i));
+    for (i, signer) in policy.signers.iter().enumerate() {
+        if let SignerKind::Key { path } = &signer.kind {
+            look.key(path, Place::Signer(i));
+        }
     }
     for (i, dir) in policy.dirs.iter().enumerate() {
         look.entry(&dir.host, Place::Dir(i), Want::Directory);

@@ -5,6 +5,7 @@
 
 use super::Row;
 use super::Severity;
+use super::examples::*;
 
 codes! {
     Syntax "EG001" Error "text is not TOML"
@@ -215,7 +216,7 @@ host = \"/var/lib/gateway/audio\"
 access = \"read\"
 "
     SelfGrant "EG019" Error "module could change what it is admitted by"
-"A directory granted with `read-write` that holds the module's own file, a signer's key or a model would let the module replace what the next admission trusts."
+"A directory granted with `read-write` that holds the module's own file, a signer's key, a model, or what the host's file trusts would let the module replace what the next admission trusts."
 "[[dir]]
 guest = \"/work\"
 host = \"/var/lib/edgeguard/modules\"
@@ -227,28 +228,19 @@ host = \"/var/lib/gateway/work\"
 access = \"read-write\"
 "
     TooMany "EG020" Error "too many entries"
-"A policy may have 32 `[[dir]]`, 8 `[[graph]]`, 16 `[[module.signer]]`, 64 variables in `[env]` and 64 `args`; the host file 64 names in each list."
+"A policy may have 32 `[[dir]]`, 8 `[[graph]]`, 16 `[[module.signer]]`, 8 `[[module.require]]`, 32 entries in each of a requirement's lists, 64 variables in `[env]` and 64 `args`; the host file 64 users or groups and 16 keys in a list."
 "" ""
     SignerForm "EG021" Error "signer names nobody, or two at once"
-"A signer is either the holder of a key (`key`), or an identity that a certificate vouches for (`issuer` and `identity`)."
+"A signer is either the holder of a key (`key`), or an identity that a certificate vouches for (`issuer` and `identity`, both of them). An identity without its issuer is worth nothing: whoever runs another issuer can vouch for the same name."
 "[[module.signer]]
 key = \"/etc/edgeguard/keys/acme.pub\"
 issuer = \"https://token.actions.githubusercontent.com\"
-"
-"[[module.signer]]
-key = \"/etc/edgeguard/keys/acme.pub\"
-"
-    Keyless "EG022" Error "this version admits by key only"
-"A signer with `issuer` and `identity` is checked against certificates and a transparency log, which this version does not do. It refuses such a policy: a signer who is never checked would be a signer who signs everything."
-"[[module.signer]]
-issuer = \"https://token.actions.githubusercontent.com\"
-identity = \"https://github.com/acme/voice/.github/workflows/release.yml@refs/tags/*\"
 "
 "[[module.signer]]
 key = \"/etc/edgeguard/keys/acme.pub\"
 "
     Threshold "EG023" Error "threshold cannot be met, or means nothing"
-"`threshold` says how many different signers must have signed: at least 1, at most as many as are listed. Left out, it is 1."
+"`threshold` says how many different signers must have signed: at least 1, at most as many as are listed. Left out, it is 1. In `[module]` it is for policies without `[[module.require]]`, each of which has a threshold of its own. At most 8 bundles are read beside a module, so that thresholds for different statements may not add up to more."
 "[module]
 name = \"hello\"
 path = \"/var/lib/edgeguard/modules/hello.wasm\"
@@ -271,7 +263,7 @@ key = \"/etc/edgeguard/keys/acme.pub\"
 key = \"/etc/edgeguard/keys/lab.pub\"
 "
     DuplicateSigner "EG024" Error "signer is listed twice"
-"The same key listed twice would let one signature count as two."
+"The same key or identity listed twice would let one signature count as two."
 "[[module.signer]]
 key = \"/etc/edgeguard/keys/acme.pub\"
 
@@ -342,7 +334,7 @@ instances = 4
 output = \"1 MiB\"
 "
     Duration "EG028" Error "duration is malformed"
-"A duration is a whole number and one of `us`, `ms`, `s`, `min`, `h`."
+"A duration is a whole number and one of `us`, `ms`, `s`, `min`, `h`, `d`."
 "[limits]
 memory = \"64 MiB\"
 deadline = \"half a second\"
@@ -371,60 +363,7 @@ output = \"1 MiB\"
 "
     Channels "EG030" Error "instances × graphs is too large"
 "Every instance has a channel of its own to every graph, made before it runs. At most 64 of them in one worker."
-"[limits]
-memory = \"64 MiB\"
-deadline = \"500 ms\"
-instances = 16
-output = \"1 MiB\"
-
-[[graph]]
-name = \"g1\"
-model = \"/var/lib/edgeguard/models/1.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-
-[[graph]]
-name = \"g2\"
-model = \"/var/lib/edgeguard/models/2.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-
-[[graph]]
-name = \"g3\"
-model = \"/var/lib/edgeguard/models/3.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-
-[[graph]]
-name = \"g4\"
-model = \"/var/lib/edgeguard/models/4.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-
-[[graph]]
-name = \"g5\"
-model = \"/var/lib/edgeguard/models/5.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-"
-"[limits]
-memory = \"64 MiB\"
-deadline = \"500 ms\"
-instances = 12
-output = \"1 MiB\"
-
-[[graph]]
-name = \"g1\"
-model = \"/var/lib/edgeguard/models/1.onnx\"
-sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"
-encoding = \"onnx\"
-target = \"cpu\"
-"
+CHANNELS_WRONG CHANNELS_RIGHT
     EnvName "EG031" Error "environment variable's name is malformed"
 "A name is not empty, has no `=`, and is at most 4096 bytes long, as its value is."
 "[env]
@@ -485,7 +424,7 @@ MODE = \"prod\"
 "Whoever can change the link changes what is granted. The supervisor opens every path without following links; write the path that the link leads to."
 "" ""
     LooseMode "EG053" Error "file can be changed by anybody"
-"A module, a model, a key or a policy that any user may write is worth no trust. Take the right away: `chmod o-w FILE`."
+"A module, a model, a key, a trusted root or a policy that any user may write is worth no trust. Take the right away: `chmod o-w FILE`."
 "" ""
     Unreadable "EG054" Error "path cannot be read"
 "The user who runs the check may not look there. Run it as the user who runs the service."
@@ -501,5 +440,59 @@ MODE = \"prod\"
 "" ""
     WhichPolicy "EG058" Error "module belongs to none of the policies, or to several"
 "`--module` reads one module's imports and holds them against its policy. With several policies it is the one whose `path` ends with the module's file name."
+"" ""
+    Pattern "EG059" Error "pattern is malformed"
+"An identity or a claim is compared as a whole, capitals and all. A `*` stands for exactly one segment between `/`, `@` and the ends, and for nothing less: `refs/tags/*` matches `refs/tags/v1` and not `refs/tags/a/b`. There are no regular expressions. What names a builder or a build type is compared as it stands, without `*`."
+PATTERN_WRONG PATTERN_RIGHT
+    Issuer "EG060" Error "issuer is not one exact address"
+"Who vouches for an identity is compared character for character, a `/` at the end included; a pattern of issuers would be a pattern of strangers."
+ISSUER_WRONG ISSUER_RIGHT
+    Moment "EG061" Error "time is not a date and time with an offset"
+"A moment is written as in RFC 3339, without quotes, in whole seconds since 1970: `2027-01-01T00:00:00Z`. A date alone, or a time without its offset, would mean something else on a gateway in another place."
+MOMENT_WRONG WINDOW_RIGHT
+    Window "EG062" Error "signer's window is empty"
+"A signer counts from `usable-from` on, until `retire-at`, which must be the later of the two."
+WINDOW_WRONG WINDOW_RIGHT
+    SignerId "EG063" Error "two signers have one id"
+"Requirements and messages call a signer by its `id`. Left out, it is the name of the key file without its ending, or the identity."
+SIGNER_ID_WRONG SIGNER_ID_RIGHT
+    UnknownSigner "EG064" Error "requirement names no signer of this policy"
+"`signers` in a `[[module.require]]` lists ids of `[[module.signer]]`. The diagnostic names the nearest and lists them all."
+UNKNOWN_SIGNER_WRONG UNKNOWN_SIGNER_RIGHT
+    Misplaced "EG065" Error "key has no meaning here"
+"The key is known and would change nothing here, so whoever wrote it meant something else: `builder`, `build-type` and `parameters` belong to `slsa-provenance`, `max-age` to `release` and `approval`, `evidence` to a key, `root` to a host that admits by certificate."
+MISPLACED_WRONG UNKNOWN_SIGNER_RIGHT
+    MinVersion "EG066" Error "version floor without a release statement"
+"Only a release statement says which version a file is. `min-version` needs a `[[module.require]]` with `statement = \"release\"`; else a bare signature, which states no version, would be held against nothing."
+MIN_VERSION_WRONG MIN_VERSION_RIGHT
+    WideIdentity "EG067" Warning "identity matches more than it seems to"
+"A `*` in the place of an owner matches forks by anybody, in the place of a repository whatever its owner forks or makes. Name both, or pin them by number in `claims`: numbers survive a change of name, and are never given to another."
+WIDE_WRONG WIDE_RIGHT
+    SameIdentity "EG068" Warning "signers of one threshold may be the same workflow"
+"A threshold counts different identities. Two patterns that match one identity may both be met by one workflow, which signs twice under names that differ only where a `*` stands."
+SAME_WRONG SAME_RIGHT
+    UnusedSigner "EG069" Warning "signer is required by nothing"
+"With `[[module.require]]` only those whom a requirement names count. What the others sign is refused, so they can be left out."
+UNUSED_WRONG UNKNOWN_SIGNER_RIGHT
+    ArrivalTime "EG070" Warning "retirement is judged when the module arrives"
+"A bundle without a log entry or a timestamp does not prove when it was made. From `retire-at` on everything that this key ever signed is refused, old releases too; until then everything is good, whenever it was signed. Ask for `evidence`, or know that this is meant."
+ARRIVAL_WRONG ARRIVAL_RIGHT
+    Retired "EG071" Warning "signer's window is closed now"
+"`--host` compares each signer's window with this host's clock. While keys are rotated this is as it should be."
+"" ""
+    NobodyNow "EG072" Error "requirement cannot be met now"
+"Of the signers that a requirement names, fewer are within their window than its threshold asks for, by this host's clock. No module would be admitted."
+"" ""
+    SameKey "EG073" Error "two key files hold one key"
+"Two signers of a policy name different files with the same key in them. A threshold counts keys, so the second never adds anything."
+"" ""
+    NoTrustRoot "EG074" Error "host has no trusted root for this signer"
+"The host's file says `keyless = false`: it admits by key alone, and cannot judge certificates, log entries or timestamps, which this signer asks for."
+"" ""
+    NoRevision "EG075" Error "policy has no revision, and the host wants one"
+"Where the host's file has `[policy-signing]`, an older signed policy must be told from a newer one. `revision` is the number that only rises."
+"" ""
+    RootDigest "EG076" Error "trusted root is not the one that is pinned"
+"The SHA-256 of the file in `trust.root` is another than `trust.root-sha256`. Whoever changes that file changes whose signatures count."
 "" ""
 }

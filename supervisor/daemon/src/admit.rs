@@ -19,7 +19,7 @@ use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Severity;
-use edgeguard_policy::Signer;
+use edgeguard_policy::SignerKind;
 use edgeguard_wire::worker;
 use edgeguard_wire::worker::ModuleKind;
 
@@ -200,9 +200,7 @@ impl Gate {
     async fn try_admit(&self, policy: &Policy, digest: &mut Option<ModuleDigest>) -> Result<Admitted, Refusal> {
         let name = policy.name.to_string();
         fail_on_errors(&policy.check_host(&self.host)).map_err(Refusal::Host)?;
-        if policy.threshold > 1 {
-            return Err(Refusal::Threshold(policy.threshold));
-        }
+        by_key_alone(policy, &self.host)?;
 
         // Who signed it? The bytes are read once and hashed once; nothing below reads the file again.
         let trust = trust_root(policy)?;
@@ -288,9 +286,33 @@ fn fail_on_errors(found: &Diagnostics) -> Result<(), String> {
     Err(errors.map(|error| format!("{} {}", error.code(), error.message())).collect::<Vec<_>>().join("; "))
 }
 
+/// Refuses what is asked beyond one signature by one of the keys: nothing that a file says is left unheard.
+fn by_key_alone(policy: &Policy, host: &edgeguard_policy::HostConfig) -> Result<(), Refusal> {
+    let plain = |requirement: &edgeguard_policy::Requirement| requirement.statement == edgeguard_policy::Statement::Any;
+    let bare = |signer: &edgeguard_policy::Signer| {
+        let key = matches!(signer.kind, SignerKind::Key { .. }) && signer.evidence == edgeguard_policy::Evidence::None;
+        key && signer.usable_from.is_none() && signer.retire_at.is_none()
+    };
+    if let Some(requirement) = policy.requirements.iter().find(|requirement| requirement.threshold > 1) {
+        return Err(Refusal::Threshold(requirement.threshold));
+    }
+    if !policy.requirements.iter().all(plain) || !policy.signers.iter().all(bare) || policy.min_version.is_some() {
+        return Err(Refusal::Host("it asks for more than one signature by a key, which is all that this daemon checks".to_owned()));
+    }
+    let revocations = host.trust.revocations == edgeguard_policy::Revocations::Required;
+    if host.policy_signing.is_some() || revocations || host.trust.counter == edgeguard_policy::Counter::Tpm {
+        let what = "the host's file asks for signed policies, a revocation list or a TPM counter, which this daemon does not check";
+        return Err(Refusal::Host(what.to_owned()));
+    }
+    Ok(())
+}
+
 fn trust_root(policy: &Policy) -> Result<TrustRoot, Refusal> {
     let mut keys = Vec::new();
-    for Signer::Key { path } in &policy.signers {
+    for signer in &policy.signers {
+        let SignerKind::Key { path } = &signer.kind else {
+            return Err(Refusal::Host(format!("signer `{}` is no key", signer.id)));
+        };
         let name = path.display().to_string();
         let pem = read("a signer's key", path, edgeguard_attest::MAX_KEY_FILE)?;
         let key = TrustedKey::from_pem(&pem).map_err(|source| Refusal::Key { path: name.clone(), source })?;
