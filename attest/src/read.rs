@@ -1,6 +1,6 @@
 //! Reading files whose size somebody else chose.
 //!
-//! Runs in: daemon, CLI. The caller opens the file (and so decides which file it is); here it is only read.
+//! Runs in: daemon, CLI. The caller opens the file (and so decides which file it is); here it is only read. Of a module's directory only names are read.
 //! Invariant: never holds more than the bound, whatever the file claims or becomes meanwhile.
 
 use std::fs::File;
@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::admit::MAX_BUNDLES;
 use crate::gate::MAX_BUNDLE;
 use crate::module::MAX_MODULE;
 use crate::module::UnverifiedModule;
@@ -16,6 +17,7 @@ use crate::module::too_big_module;
 use crate::rejection::Check;
 use crate::rejection::Code;
 use crate::rejection::Rejection;
+use crate::rejection::shown;
 
 /// Why a bounded read failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,68 @@ pub fn bundle_path(module: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// The longest label of a bundle, in bytes.
+pub const MAX_LABEL: usize = 32;
+
+/// The most entries of a module's directory that are looked at to find its bundles.
+const MAX_ENTRIES: usize = 65_536;
+
+/// What distinguishes one bundle of a module from another: `voice-gate.wasm.release.sigstore.json` beside `voice-gate.wasm` has the label `release`,
+/// and the plain `voice-gate.wasm.sigstore.json` has the empty one. `None` for a file that is no bundle of this module.
+///
+/// A label has 1 to [`MAX_LABEL`] of `a-z`, `0-9` and `-`.
+#[must_use]
+pub fn bundle_label<'a>(file_name: &'a str, module_name: &str) -> Option<&'a str> {
+    let middle = file_name.strip_prefix(module_name)?.strip_suffix(".sigstore.json")?;
+    if middle.is_empty() {
+        return Some("");
+    }
+    let label = middle.strip_prefix('.')?;
+    let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    ((1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(good)).then_some(label)
+}
+
+/// The bundles beside `module`, by their paths: the plain one first, then by label. Only names are looked at; the caller opens each, as it does the module.
+///
+/// # Errors
+/// [`Code::Unsigned`] if there is none, [`Code::TooMany`] for more than [`MAX_BUNDLES`](crate::MAX_BUNDLES), [`Code::Unreadable`] if the directory
+/// cannot be read whole or a bundle's name belongs to something that is no regular file (nor a link, which the caller judges when it opens it).
+pub fn bundles_beside(module: &Path) -> Result<Vec<PathBuf>, Rejection> {
+    let plain = bundle_path(module);
+    let refused = |found: String| {
+        let mut rejection = Rejection::new(Code::Unreadable, "a directory with the module and its bundles as regular files", found);
+        rejection.check = Check::Bundle;
+        rejection
+    };
+    // A name that is no UTF-8 has no labels, only the plain bundle.
+    let (Some(name), Some(parent)) = (module.file_name().and_then(|name| name.to_str()), module.parent()) else {
+        return Ok(vec![plain]);
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let mut found = Vec::new();
+    for (seen, entry) in std::fs::read_dir(parent).map_err(|error| refused(error.to_string()))?.enumerate() {
+        if seen >= MAX_ENTRIES {
+            return Err(refused(format!("more than {MAX_ENTRIES} files in {}", shown(&parent.to_string_lossy()))));
+        }
+        let entry = entry.map_err(|error| refused(error.to_string()))?;
+        let file_name = entry.file_name();
+        let Some(label) = file_name.to_str().and_then(|file| bundle_label(file, name)) else { continue };
+        let kind = entry.file_type().map_err(|error| refused(error.to_string()))?;
+        if !kind.is_file() && !kind.is_symlink() {
+            return Err(refused(format!("{}, which is no regular file", shown(&file_name.to_string_lossy()))));
+        }
+        found.push((label.to_owned(), entry.path()));
+        if found.len() > MAX_BUNDLES {
+            return Err(Rejection::new(Code::TooMany, format!("at most {MAX_BUNDLES} bundles beside the module"), "more"));
+        }
+    }
+    if found.is_empty() {
+        return Err(Rejection::unsigned(&plain));
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
 fn unreadable(check: Check, what: &str, error: &ReadError) -> Rejection {
     let found = match error {
         ReadError::Io(source) => format!("{error}: {source}"),
@@ -167,5 +231,57 @@ mod tests {
     #[test]
     fn bundle_lies_beside_its_module() {
         assert_eq!(bundle_path(Path::new("/m/voice-gate.wasm")), Path::new("/m/voice-gate.wasm.sigstore.json"));
+    }
+
+    #[test]
+    fn label_is_what_stands_between_the_module_and_the_ending() {
+        let label = |file| bundle_label(file, "m.wasm");
+        assert_eq!(label("m.wasm.sigstore.json"), Some(""));
+        assert_eq!(label("m.wasm.release.sigstore.json"), Some("release"));
+        assert_eq!(label("m.wasm.approval-ops-2.sigstore.json"), Some("approval-ops-2"));
+        for other in [
+            "m.wasm",
+            "m.wasm.sigstore.json.bak",
+            "m.wasm..sigstore.json",
+            "m.wasm.Release.sigstore.json",
+            "m.wasm.a.b.sigstore.json",
+            "m.wasm.a_b.sigstore.json",
+            "m.wasmx.sigstore.json",
+            "mm.wasm.sigstore.json",
+            "m.wasm.release.sigstore.jsonx",
+            ".sigstore.json",
+            "",
+        ] {
+            assert_eq!(label(other), None, "{other}");
+        }
+        assert_eq!(label(&format!("m.wasm.{}.sigstore.json", "a".repeat(MAX_LABEL))), Some("a".repeat(MAX_LABEL).as_str()));
+        assert_eq!(label(&format!("m.wasm.{}.sigstore.json", "a".repeat(MAX_LABEL + 1))), None);
+    }
+
+    #[test]
+    fn bundles_are_found_in_one_order_and_of_this_module_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let module = dir.path().join("m.wasm");
+        assert_eq!(bundles_beside(&module).unwrap_err().code, Code::Unsigned);
+        let names = ["m.wasm.sigstore.json", "m.wasm.approval.sigstore.json", "m.wasm.release.sigstore.json"];
+        for name in
+            ["m.wasm.release.sigstore.json", "n.wasm.sigstore.json", "m.wasm", "m.wasm.sigstore.json", "m.wasm.approval.sigstore.json"]
+        {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert_eq!(bundles_beside(&module).unwrap(), names.map(|name| dir.path().join(name)));
+        for more in 0..6 {
+            std::fs::write(dir.path().join(format!("m.wasm.{more}.sigstore.json")), "x").unwrap();
+        }
+        assert_eq!(bundles_beside(&module).unwrap_err().code, Code::TooMany);
+    }
+
+    #[test]
+    fn a_directory_in_a_bundles_place_refuses_the_module_and_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("m.wasm.release.sigstore.json")).unwrap();
+        let rejection = bundles_beside(&dir.path().join("m.wasm")).unwrap_err();
+        assert_eq!((rejection.code, rejection.check), (Code::Unreadable, Check::Bundle));
+        assert_eq!(bundles_beside(Path::new("/nonexistent/m.wasm")).unwrap_err().code, Code::Unreadable);
     }
 }

@@ -91,6 +91,26 @@ pub(crate) struct Admission {
     _every_check_held: Held,
 }
 
+#[cfg(test)]
+impl Admission {
+    /// For the tests of what is written about an admission; there is no module behind it.
+    pub(crate) fn for_receipts(proof: Proof, bundles: usize, met: Vec<Met>) -> Self {
+        Self {
+            slot: "voice-gate".into(),
+            first: proof.clone(),
+            proofs: vec![proof; bundles],
+            kinds: vec![StatementKind::Release; bundles],
+            release: None,
+            met,
+            bundles: (0..bundles).map(|place| (format!("voice-gate.wasm.{place}.sigstore.json"), [3; 32])).collect(),
+            trust: [4; 32],
+            revocation_list: Some(7),
+            new: true,
+            _every_check_held: Held,
+        }
+    }
+}
+
 /// Private to this file, so that nothing else makes an [`Admission`].
 #[derive(Clone, Copy, Debug)]
 struct Held;
