@@ -11,9 +11,12 @@ mod control;
 mod doctor;
 mod exit;
 mod explain;
+mod files;
 mod keys;
 mod output;
 mod policy;
+mod sign;
+mod verify;
 
 use clap::Parser;
 use clap::Subcommand;
@@ -37,10 +40,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make a signing key and its public key.
     Keygen(keys::KeygenArgs),
-    /// Sign a module: writes MODULE.wasm.sigstore.json beside it.
-    Sign(keys::SignArgs),
-    /// Check a module's signature, offline, as the daemon does.
-    Verify(keys::VerifyArgs),
+    /// Sign a module, a release, an approval or a policy: writes a bundle beside it.
+    Sign(sign::SignArgs),
+    /// Check a module's bundles, offline, as the daemon does, and say what each check found.
+    Verify(verify::VerifyArgs),
     /// Read, check and export the journal.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -80,8 +83,8 @@ fn run(cli: Cli) -> ExitCode {
         Command::Policy(command) => policy::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Keygen(args) => keys::keygen(args),
-        Command::Sign(args) => keys::sign(args),
-        Command::Verify(args) => keys::verify(args),
+        Command::Sign(args) => sign::sign(args),
+        Command::Verify(args) => verify::verify(args),
         Command::Audit(command) => audit::run(command),
         Command::Doctor(args) => doctor::run(args),
         Command::Invoke(args) => control::invoke(args),

@@ -145,7 +145,7 @@ impl SigningKey {
     fn checked(&self, bundle: &Bundle, message: &[u8], signature: Vec<u8>) -> Result<String, SignError> {
         let mut json = serde_json::to_string(bundle).map_err(SignError::Json)?;
         json.push('\n');
-        gate::parse(json.as_bytes()).map_err(SignError::SelfCheck)?;
+        gate::parse(json.as_bytes(), gate::BundleVersions::Strict).map_err(SignError::SelfCheck)?;
         let key = self.public();
         sigstore_crypto::verify_signature(key.der(), message, &SignatureBytes::new(signature), key.algorithm().scheme())
             .map_err(|_| SignError::Fault)?;
