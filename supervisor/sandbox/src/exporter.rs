@@ -153,7 +153,7 @@ impl ExporterRestricted {
         let seccomp = filters.digest()?;
         filters.load(Spread::AllThreads)?;
         let ports_enforced = self.abi >= FIRST_WITH_PORTS;
-        expect_refusal("open of `/`", rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(drop))?;
+        expect_refusal("open of `/`", rustix::fs::openat(rustix::fs::CWD, "/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(drop))?;
         if ports_enforced {
             // Nothing is sent to find out: Landlock answers before the network does.
             let foreign = (1..=u16::MAX).find(|port| !self.ports.contains(port)).unwrap_or(1);
