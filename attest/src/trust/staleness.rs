@@ -50,6 +50,11 @@ pub enum Staleness {
         /// Its end.
         since: Time,
     },
+    /// The host requires `what`, and has none. New modules are refused.
+    Absent {
+        /// What is missing, in words.
+        what: String,
+    },
 }
 
 impl Staleness {
@@ -78,6 +83,10 @@ impl Staleness {
     pub fn check_new(&self) -> Result<(), Rejection> {
         match self {
             Self::Fresh | Self::Warn { .. } => Ok(()),
+            Self::Absent { what } => {
+                let absent = Rejection::new(Code::Stale, format!("{what} to be in force"), "none");
+                Err(absent.next("import a trust pack that brings it: `edgeguard trust import DIR`"))
+            }
             Self::Stale { what, since } => {
                 Err(Rejection::new(Code::Stale, format!("{what} to be in force"), format!("one that ran out on {since}, or may have")))
             }
@@ -89,12 +98,13 @@ impl Staleness {
             Self::Fresh => 0,
             Self::Warn { .. } => 1,
             Self::Stale { .. } => 2,
+            Self::Absent { .. } => 3,
         }
     }
 
     fn since(&self) -> Option<Time> {
         match self {
-            Self::Fresh => None,
+            Self::Fresh | Self::Absent { .. } => None,
             Self::Warn { since, .. } | Self::Stale { since, .. } => Some(*since),
         }
     }
@@ -108,6 +118,7 @@ impl fmt::Display for Staleness {
             Self::Stale { what, since } => {
                 write!(f, "{what} ran out on {since}, or may have; new modules are refused until a newer trust pack is imported")
             }
+            Self::Absent { what } => write!(f, "{what} is not there; new modules are refused until a trust pack brings it"),
         }
     }
 }
