@@ -351,6 +351,42 @@ mod tests {
     }
 
     #[test]
+    fn int64_has_one_spelling_and_is_never_negative() {
+        let read = |json: &str| Fields::of(Json::parse(json.as_bytes(), "bundle").unwrap(), "bundle").unwrap().int64("n");
+        for (json, number) in [("{}", 0), (r#"{"n":"0"}"#, 0), (r#"{"n":7}"#, 7), (r#"{"n":"9223372036854775807"}"#, i64::MAX as u64)] {
+            assert_eq!(read(json).unwrap(), number, "{json}");
+        }
+        for text in [
+            "\"\"",
+            "\"-1\"",
+            "\"+1\"",
+            "\"01\"",
+            "\" 1\"",
+            "\"1e3\"",
+            "\"9223372036854775808\"",
+            "-1",
+            "1.5",
+            "null",
+            "[]",
+            "9223372036854775808",
+        ] {
+            assert_eq!(read(&format!("{{\"n\":{text}}}")).unwrap_err().code, Code::Malformed, "{text}");
+        }
+    }
+
+    #[test]
+    fn sha256_is_base64_of_32_bytes_and_never_hex() {
+        let read = |text: &str| {
+            let json = Json::Object(vec![("hash".into(), Json::String(text.into()))]);
+            Fields::of(json, "bundle").unwrap().sha256("hash")
+        };
+        assert_eq!(read(&STANDARD.encode([7; 32])).unwrap(), [7; 32]);
+        for text in [STANDARD.encode([7; 31]), STANDARD.encode([7; 33]), hex::encode([7; 32]), String::new()] {
+            assert_eq!(read(&text).unwrap_err().code, Code::Malformed, "{text}");
+        }
+    }
+
+    #[test]
     fn field_that_nobody_asked_for_is_refused() {
         let mut fields = Fields::of(Json::parse(br#"{"a":"x","b":1}"#, "bundle").unwrap(), "bundle").unwrap();
         fields.string("a").unwrap();

@@ -171,3 +171,92 @@ pub(super) fn known(signers: &[Signer]) -> String {
     let more = if more == 0 { String::new() } else { format!(" or {more} more") };
     format!("{}{more}", all.into_iter().take(LISTED).collect::<Vec<_>>().join(" or "))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use x509_cert::der::Encode as _;
+    use x509_cert::der::asn1::Ia5String;
+    use x509_cert::der::asn1::OctetString;
+
+    use super::*;
+
+    fn extension(oid: &str, value: &[u8]) -> Extension {
+        Extension { extn_id: oid.parse().unwrap(), critical: false, extn_value: OctetString::new(value).unwrap() }
+    }
+
+    fn named(names: Vec<GeneralName>) -> Extension {
+        extension(SUBJECT_ALT_NAME, &SubjectAltName(names).to_der().unwrap())
+    }
+
+    fn email(text: &str) -> GeneralName {
+        GeneralName::Rfc822Name(Ia5String::new(text).unwrap())
+    }
+
+    fn uri(text: &str) -> GeneralName {
+        GeneralName::UniformResourceIdentifier(Ia5String::new(text).unwrap())
+    }
+
+    #[test]
+    fn certificate_has_exactly_one_name_of_a_kind_that_is_understood() {
+        assert_eq!(one_name(&[named(vec![email("ann@acme.example")])]).unwrap(), "ann@acme.example");
+        assert_eq!(one_name(&[named(vec![uri("https://acme.example")])]).unwrap(), "https://acme.example");
+        let dns = GeneralName::DnsName(Ia5String::new("acme.example").unwrap());
+        for (names, found) in [
+            (vec![], "0 names"),
+            (vec![email("ann@acme.example"), email("eve@evil.example")], "2 names"),
+            (vec![email("ann@acme.example"), dns.clone()], "2 names"),
+            (vec![dns], "a name of another kind"),
+            (vec![email("")], "``"),
+            (vec![email("ann@acme.example\u{7}")], "`ann@acme.example\\u{7}`"),
+        ] {
+            let rejection = one_name(&[named(names)]).unwrap_err();
+            assert_eq!((rejection.code, rejection.found.as_str()), (Code::CertificateChain, found));
+        }
+        assert_eq!(one_name(&[]).unwrap_err().found, "no name");
+        assert_eq!(one_name(&[extension(SUBJECT_ALT_NAME, b"\x30\x05")]).unwrap_err().code, Code::CertificateChain);
+    }
+
+    #[test]
+    fn issuers_old_and_new_form_must_agree() {
+        let new = |text: &str| extension(ISSUER_V2, &Utf8StringRef::new(text).unwrap().to_der().unwrap());
+        let old = |text: &str| extension(ISSUER_V1, text.as_bytes());
+        assert_eq!(one_issuer(&[new("https://a")]).unwrap(), "https://a");
+        assert_eq!(one_issuer(&[old("https://a")]).unwrap(), "https://a");
+        assert_eq!(one_issuer(&[old("https://a"), new("https://a")]).unwrap(), "https://a");
+        assert_eq!(one_issuer(&[old("https://a"), new("https://b")]).unwrap_err().code, Code::CertificateChain);
+        assert_eq!(one_issuer(&[extension(ISSUER_V2, b"https://a")]).unwrap_err().code, Code::CertificateChain);
+        assert_eq!(one_issuer(&[extension(ISSUER_V1, b"\xff")]).unwrap_err().code, Code::CertificateChain);
+        assert_eq!(one_issuer(&[]).unwrap_err().code, Code::Issuer);
+    }
+
+    #[test]
+    fn extension_that_stands_twice_is_refused() {
+        let twice = [extension(ISSUER_V1, b"a"), extension(ISSUER_V2, b""), extension(ISSUER_V1, b"b")];
+        assert_eq!(each_once(&twice).unwrap_err().code, Code::CertificateChain);
+        assert!(each_once(&twice[..2]).is_ok());
+    }
+
+    #[test]
+    fn nearest_miss_is_told() {
+        let said = |identity: &str, issuer: &str| KeylessProof {
+            identity: identity.into(),
+            issuer: issuer.into(),
+            claims: [("repository-id".to_owned(), "1".to_owned())].into(),
+            certificate_sha256: String::new(),
+        };
+        let signer = |id: &str, issuer: &str, claims| {
+            Signer::keyless(id, Keyless { issuer: issuer.into(), identity: "https://ci/build@*".parse().unwrap(), claims })
+        };
+        let signers = [
+            signer("other", "https://b", vec![]),
+            signer("one", "https://a", vec![(Claim::RepositoryId, "1".parse().unwrap())]),
+            signer("two", "https://a", vec![(Claim::RepositoryId, "2".parse().unwrap())]),
+        ];
+        assert_eq!(matching(&said("https://ci/build@v1", "https://a"), &signers).unwrap(), [1]);
+        assert_eq!(matching(&said("https://ci/build@v1", "https://a"), &signers[2..]).unwrap_err().code, Code::Claim);
+        assert_eq!(matching(&said("https://ci/build@v1", "https://a"), &signers[..1]).unwrap_err().code, Code::Issuer);
+        assert_eq!(matching(&said("https://ci/build@v1", "https://c"), &signers).unwrap_err().code, Code::Issuer);
+        assert_eq!(matching(&said("https://ci/other@v1", "https://a"), &signers).unwrap_err().code, Code::Identity);
+    }
+}

@@ -46,6 +46,10 @@ fn of(error: &Error, gated: &GatedBundle, artifact: Artifact<'_>) -> Rejection {
         Error::Timestamp(error) => timestamp(error),
         Error::InvalidBundle(found) => rejection(Code::Malformed, "a bundle without contradiction", found),
         Error::UnsupportedBundle(found) => rejection(Code::UncheckedEvidence, "evidence of a kind that is understood", found),
+        // Not a fault of the trusted root: it names no certificate log with keys of the algorithm that this certificate's promise has.
+        Error::InvalidTrustRoot(found) if found.contains("CT log") => {
+            rejection(Code::Sct, "one promise of a trusted certificate log (SCT)", found)
+        }
         Error::InvalidTrustRoot(found) => rejection(Code::TrustMaterial, "a whole sigstore trusted root", found),
         Error::TrustRoot(found) => rejection(Code::TrustMaterial, "a whole sigstore trusted root", &found.to_string()),
         Error::TrustedCertificate(found) => rejection(Code::TrustMaterial, "a whole sigstore trusted root", &found.to_string()),
@@ -155,4 +159,81 @@ fn shape(error: &BundleError) -> Rejection {
         _ => (Code::UncheckedEvidence, "evidence of a kind that is understood"),
     };
     Rejection::new(code, expected, shown(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::gate::SignedBy;
+
+    fn message() -> GatedBundle {
+        let content = Content::Message { digest: Some((crate::gate::DigestAlgorithm::Sha256, vec![])), signature: vec![] };
+        GatedBundle { signed_by: SignedBy::Key { hint: String::new() }, content, entries: vec![], stamps: vec![] }
+    }
+
+    fn statement() -> GatedBundle {
+        GatedBundle { content: Content::Dsse { payload: vec![], signature: vec![] }, ..message() }
+    }
+
+    /// Every variant that the library has, once; what it says in words is taken from its source.
+    #[test]
+    fn every_error_of_the_library_has_its_code() {
+        let time: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let text = || "detail".to_owned();
+        let cases: Vec<(Code, Error)> = vec![
+            (Code::Signature, Error::SignatureInvalid(text())),
+            (Code::Algorithm, Error::UnsupportedArtifact(text())),
+            (Code::Malformed, Error::InvalidBundle(text())),
+            (Code::UncheckedEvidence, Error::UnsupportedBundle(text())),
+            (Code::TrustMaterial, Error::InvalidTrustRoot(text())),
+            (Code::Sct, Error::InvalidTrustRoot("no CT log keys in trusted root".into())),
+            (Code::CertificateChain, CertificateError::Malformed(text()).into()),
+            (Code::CertificateChain, CertificateError::ChainInvalid("certificate chain validation failed: UnknownIssuer".into()).into()),
+            (Code::TimeOutside, CertificateError::ChainInvalid("certificate chain validation failed: CertExpired { .. }".into()).into()),
+            (
+                Code::TimeOutside,
+                CertificateError::ChainInvalid("certificate chain validation failed: CertNotValidYet { .. }".into()).into(),
+            ),
+            (Code::TimeOutside, CertificateError::NoValidAuthority { time }.into()),
+            (Code::TimeOutside, CertificateError::NotYetValid { time, not_before: time }.into()),
+            (Code::TimeOutside, CertificateError::Expired { time, not_after: time }.into()),
+            (Code::Sct, CertificateError::Sct(text()).into()),
+            (Code::Checkpoint, TransparencyLogError::UnknownLog { log_id: text() }.into()),
+            (Code::InclusionProof, TransparencyLogError::InclusionProof(text()).into()),
+            (Code::Checkpoint, TransparencyLogError::Checkpoint(text()).into()),
+            (Code::InclusionPromise, TransparencyLogError::InclusionPromise(text()).into()),
+            (Code::TimeOutside, TransparencyLogError::InclusionPromise("No log key valid at integrated time x for log ID y".into()).into()),
+            (Code::EntryMismatch, TransparencyLogError::EntryMismatch(text()).into()),
+            (Code::Clock, TransparencyLogError::IntegratedTime("integrated time x is in the future (current time: y)".into()).into()),
+            (Code::TimeOutside, TransparencyLogError::IntegratedTime("integrated time x is after certificate validity".into()).into()),
+            (Code::EntryMismatch, TransparencyLogError::MalformedEntry(text()).into()),
+            (Code::Timestamp, TimestampError::Invalid(text()).into()),
+            (Code::TimeOutside, TimestampError::OutsideAuthorityValidity { time }.into()),
+            (Code::NoTrustedTime, TimestampError::NoVerifiedTimestamp(text()).into()),
+            (Code::NoInclusionProof, BundleError::MissingSigningTimeEvidence.into()),
+            (Code::Checkpoint, BundleError::MissingCheckpoint.into()),
+            (Code::Checkpoint, BundleError::CheckpointRootMismatch.into()),
+            (Code::NoTrustedTime, BundleError::MissingTimestamp.into()),
+            (Code::InclusionProof, BundleError::LogIndexOutOfRange { log_index: 2, tree_size: 1 }.into()),
+        ];
+        for (code, error) in cases {
+            assert_eq!(of(&error, &message(), Artifact::Digest([0; 32])).code, code, "{error}");
+        }
+    }
+
+    #[test]
+    fn mismatch_is_the_modules_or_the_log_entrys() {
+        let other = |found: &str, gated: &GatedBundle| of(&Error::ArtifactMismatch(found.into()), gated, Artifact::Digest([0; 32])).code;
+        assert_eq!(other("artifact hash mismatch for hashedrekord entry", &message()), Code::EntryMismatch);
+        assert_eq!(other("artifact hash mismatch for hashedrekord entry", &statement()), Code::EntryMismatch);
+        assert_eq!(other("artifact hash does not match any subject in attestation", &statement()), Code::Digest);
+    }
+
+    #[test]
+    fn what_the_library_says_is_escaped_and_cut() {
+        let error = Error::SignatureInvalid(format!("\u{1b}[2J{}", "x".repeat(5000)));
+        let rejection = of(&error, &message(), Artifact::Digest([0; 32]));
+        assert!(rejection.found.starts_with("`\\u{1b}[2J") && rejection.found.chars().count() < 200);
+    }
 }

@@ -9,6 +9,8 @@ mod fault;
 mod key;
 mod library;
 mod proof;
+#[cfg(test)]
+mod tests;
 
 use crate::gate;
 use crate::gate::BundleVersions;
