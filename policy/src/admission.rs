@@ -15,9 +15,9 @@ pub struct Signer {
     pub id: String,
     /// Who it is.
     pub kind: SignerKind,
-    /// Before this moment the signer does not count. Seconds since 1970, UTC.
+    /// The first second in which the signer counts. Seconds since 1970, UTC.
     pub usable_from: Option<i64>,
-    /// From this moment on the signer does not count. Seconds since 1970, UTC.
+    /// The last second in which the signer counts. Seconds since 1970, UTC.
     pub retire_at: Option<i64>,
     /// What proof of time a key's bundle must carry. Always [`Evidence::None`] for a keyless signer, whose bundles must carry all of it in any case.
     pub evidence: Evidence,

@@ -22,8 +22,8 @@ pub const MAX_BUNDLES: u32 = 8;
 pub const MAX_PATTERN: usize = 1024;
 /// Most entries in `builder`, `build-type` and `parameters`.
 pub const MAX_BUILD_WORDS: usize = 32;
-/// `module.min-version` and `revision`: the whole numbers that TOML has, less zero and the negative ones.
-pub const VERSION: (u64, u64) = (1, i64::MAX as u64);
+/// `module.min-version` and `revision`: what every reader of JSON takes exactly (RFC 8259, section 6), for the version stands in a signed statement.
+pub const VERSION: (u64, u64) = (1, (1 << 53) - 1);
 /// How old a statement may be.
 pub const MAX_AGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(36_500 * DAY));
 /// How long before trust material expires a warning is given.

@@ -73,6 +73,6 @@ enum Closed {
 }
 
 fn closed(signer: &Signer, now: i64) -> Option<Closed> {
-    let retired = signer.retire_at.filter(|at| now >= *at).map(Closed::Retired);
+    let retired = signer.retire_at.filter(|at| now > *at).map(Closed::Retired);
     retired.or_else(|| signer.usable_from.filter(|at| now < *at).map(Closed::Early))
 }

@@ -3,6 +3,7 @@
 //! Runs in: daemon and command line.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::admission::Requirement;
@@ -228,6 +229,14 @@ impl Resolver<'_> {
         }
         for placed in all.iter().filter(|placed| placed.requirement.threshold > 1) {
             let named: Vec<&PlacedSigner> = placed.requirement.signers.iter().filter_map(|id| signers.find(id)).collect();
+            // Signers that were malformed may be different from all others; what they are called says nothing.
+            let different = named.iter().map(|s| who(s)).collect::<BTreeSet<_>>().len() + (placed.requirement.signers.len() - named.len());
+            if u32::try_from(different).unwrap_or(u32::MAX) < placed.requirement.threshold {
+                let label = format!("{different} different ones are listed: signers that differ in `claims` alone are one");
+                let help = "add other signers, or lower the threshold";
+                self.report(Code::Threshold, "threshold cannot be met, or means nothing", &placed.place, label, help);
+                continue;
+            }
             for (i, a) in named.iter().enumerate() {
                 if let Some(b) = named.iter().skip(i + 1).find(|b| may_be_one(a, b)) {
                     self.found.push(
@@ -241,6 +250,14 @@ impl Resolver<'_> {
                 }
             }
         }
+    }
+}
+
+/// What a threshold counts: a key file, or an issuer and an identity.
+fn who(signer: &PlacedSigner) -> (&str, &str) {
+    match &signer.signer.kind {
+        SignerKind::Key { .. } => ("", signer.key().unwrap_or_default()),
+        SignerKind::Keyless { issuer, identity, .. } => (issuer, identity),
     }
 }
 

@@ -109,7 +109,7 @@ const SIGNER: Section = Section {
     ],
 };
 
-/// What a certificate of Fulcio's may say besides the identity: its extensions 1.3.6.1.4.1.57264.1.9 to .22, each under its name in Fulcio's
+/// What a certificate of Fulcio's may say besides the identity: its extensions 1.3.6.1.4.1.57264.1.9 to .24, each under its name in Fulcio's
 /// `docs/oid-info.md`, shortened where the source is always meant.
 pub(crate) const CLAIMS: Section = Section {
     title: "claims",
@@ -128,6 +128,8 @@ pub(crate) const CLAIMS: Section = Section {
         key("build-trigger", Text, Optional, "\"push\""),
         key("run-uri", Text, Optional, "\"https://github.com/acme/voice/actions/runs/*/attempts/*\""),
         key("visibility", Text, Optional, "\"public\""),
+        key("deployment-environment", Text, Optional, "\"production\""),
+        key("token-subject", Text, Optional, "\"repo:acme/voice:environment:production\""),
     ],
 };
 

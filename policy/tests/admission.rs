@@ -197,10 +197,10 @@ fn no_module_may_write_what_the_host_trusts() {
 fn a_window_is_open_from_its_first_second_until_its_last() {
     let policy = policy(FULL);
     let (from, until) = (1_767_225_600, 1_798_761_600);
-    for (now, expected) in [(from - 1, vec![Retired, NobodyNow]), (from, vec![]), (until - 1, vec![]), (until, vec![Retired, NobodyNow])] {
+    for (now, expected) in [(from - 1, vec![Retired, NobodyNow]), (from, vec![]), (until, vec![]), (until + 1, vec![Retired, NobodyNow])] {
         assert_eq!(codes(&policy.check_time(now)), expected, "{now}");
     }
-    insta::assert_snapshot!("retired", policy.check_time(until).to_string());
+    insta::assert_snapshot!("retired", policy.check_time(until + 1).to_string());
     insta::assert_snapshot!("not_yet_usable", policy.check_time(from - 1).to_string());
 }
 
@@ -211,13 +211,25 @@ fn a_retired_key_beside_a_live_one_is_only_a_warning() {
     assert_eq!((codes(&found), found.errors()), (vec![Retired], 0));
 }
 
-#[test]
-fn identities_that_differ_in_a_claim_are_not_one() {
-    let workflow = |id: &str| {
+fn two_workflows(a: (&str, &str), b: (&str, &str)) -> String {
+    let one = |(tag, runner): (&str, &str), id: &str| {
         format!(
-            "[[module.signer]]\nid = \"{id}\"\nissuer = \"https://example.org\"\nidentity = \"https://github.com/acme/voice/x@refs/tags/*\"\nclaims = {{ runner-environment = \"{id}\" }}\n"
+            "[[module.signer]]\nid = \"{id}\"\nissuer = \"https://example.org\"\nidentity = \"https://github.com/acme/voice/x@refs/{tag}\"\nclaims = {{ runner-environment = \"{runner}\" }}\n"
         )
     };
-    let both = |a: &str, b: &str| with(&(workflow(a) + &workflow(b))).replace("mode =", "threshold = 2\nmode =");
-    assert!(parse("x.toml", &both("github-hosted", "self-hosted")).unwrap().warnings.is_empty());
+    with(&(one(a, "a") + &one(b, "b"))).replace("mode =", "threshold = 2\nmode =")
+}
+
+#[test]
+fn identities_that_a_claim_tells_apart_may_overlap() {
+    let text = two_workflows(("tags/*", "github-hosted"), ("tags/v1", "self-hosted"));
+    assert!(parse("x.toml", &text).unwrap().warnings.is_empty());
+    let text = two_workflows(("tags/*", "github-hosted"), ("tags/v1", "github-hosted"));
+    assert_eq!(codes(&parse("x.toml", &text).unwrap().warnings), [SameIdentity]);
+}
+
+#[test]
+fn a_threshold_does_not_count_one_identity_twice_for_its_claims() {
+    let text = two_workflows(("tags/*", "github-hosted"), ("tags/*", "self-hosted"));
+    assert_eq!(codes(&parse("x.toml", &text).unwrap_err()), [Threshold]);
 }

@@ -451,7 +451,7 @@ ISSUER_WRONG ISSUER_RIGHT
 "A moment is written as in RFC 3339, without quotes, in whole seconds since 1970: `2027-01-01T00:00:00Z`. A date alone, or a time without its offset, would mean something else on a gateway in another place."
 MOMENT_WRONG WINDOW_RIGHT
     Window "EG062" Error "signer's window is empty"
-"A signer counts from `usable-from` on, until `retire-at`, which must be the later of the two."
+"A signer counts from `usable-from` until `retire-at`, both included; the second must be the later of the two."
 WINDOW_WRONG WINDOW_RIGHT
     SignerId "EG063" Error "two signers have one id"
 "Requirements and messages call a signer by its `id`. Left out, it is the name of the key file without its ending, or the identity."
@@ -475,7 +475,7 @@ SAME_WRONG SAME_RIGHT
 "With `[[module.require]]` only those whom a requirement names count. What the others sign is refused, so they can be left out."
 UNUSED_WRONG UNKNOWN_SIGNER_RIGHT
     ArrivalTime "EG070" Warning "retirement is judged when the module arrives"
-"A bundle without a log entry or a timestamp does not prove when it was made. From `retire-at` on everything that this key ever signed is refused, old releases too; until then everything is good, whenever it was signed. Ask for `evidence`, or know that this is meant."
+"A bundle without a log entry or a timestamp does not prove when it was made. After `retire-at` everything that this key ever signed is refused, old releases too; until then everything is good, whenever it was signed. Ask for `evidence`, or know that this is meant."
 ARRIVAL_WRONG ARRIVAL_RIGHT
     Retired "EG071" Warning "signer's window is closed now"
 "`--host` compares each signer's window with this host's clock. While keys are rotated this is as it should be."
