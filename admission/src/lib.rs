@@ -6,5 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod host;
+mod rules;
 
 pub use capabilities::capabilities;
+pub use host::clock_limits;
+pub use host::freshness_limits;
+pub use host::trust_material;
+pub use rules::RulesError;
+pub use rules::policy_signers;
+pub use rules::rules;
