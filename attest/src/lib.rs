@@ -46,7 +46,7 @@ mod signer;
 mod state;
 mod statement;
 mod time;
-mod trust;
+pub mod trust;
 
 pub use crate::admit::MAX_BUNDLES;
 pub use crate::admit::Met;

@@ -91,7 +91,7 @@ impl FromStr for Time {
     fn from_str(text: &str) -> Result<Self, TimeError> {
         // The library reads more than RFC 3339 (blanks, names of zones, other forms of years); the shape is held here.
         let (date, rest) = text.split_at_checked(19).ok_or(TimeError)?;
-        if !shape(date, "0000-00-00T00:00:00") || date.ends_with("60") || date < "1970" || date > "9999" {
+        if !shape(date, "0000-00-00T00:00:00") || date.ends_with("60") || !("1970".."9999").contains(&date) {
             return Err(TimeError);
         }
         let zone = match rest.strip_prefix('.') {
