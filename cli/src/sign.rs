@@ -235,9 +235,7 @@ impl SignArgs {
                 let version = self.version.unwrap_or_default();
                 Says::Release(Release { name, version, not_before, expires, capabilities, capabilities_sha256 })
             }
-            Kind::Approval => {
-                Says::Approval(Approval { name, version: self.version, not_before, expires, comment: self.comment.clone() })
-            }
+            Kind::Approval => Says::Approval(Approval { name, version: self.version, not_before, expires, comment: self.comment.clone() }),
         })
     }
 

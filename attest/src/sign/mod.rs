@@ -122,7 +122,13 @@ impl SigningKey {
     }
 
     /// An in-toto statement about one module, signed in a DSSE envelope, and read again by what admission reads it with.
-    fn state<P: Serialize>(&self, module: &[u8], meant: &Statement, predicate_type: &'static str, predicate: P) -> Result<String, SignError> {
+    fn state<P: Serialize>(
+        &self,
+        module: &[u8],
+        meant: &Statement,
+        predicate_type: &'static str,
+        predicate: P,
+    ) -> Result<String, SignError> {
         module::kind_of(module).map_err(SignError::Module)?;
         let digest = ModuleDigest::of(module);
         let written = Written {

@@ -24,19 +24,13 @@ impl Bundle {
     /// A signature over a message whose digest is stated; other clients want it present.
     pub(super) fn message(hint: String, algorithm: &'static str, digest: &[u8], signature: &[u8]) -> Self {
         let message_digest = MessageDigest { algorithm, digest: STANDARD.encode(digest) };
-        Self {
-            message_signature: Some(MessageSignature { message_digest, signature: STANDARD.encode(signature) }),
-            ..Self::empty(hint)
-        }
+        Self { message_signature: Some(MessageSignature { message_digest, signature: STANDARD.encode(signature) }), ..Self::empty(hint) }
     }
 
     /// A signature over an in-toto statement. The envelope's key id equals the hint, as the protobuf wants it.
     pub(super) fn statement(hint: String, payload: &[u8], signature: &[u8]) -> Self {
         let signatures = [EnvelopeSignature { sig: STANDARD.encode(signature), keyid: hint.clone() }];
-        Self {
-            dsse_envelope: Some(Envelope { payload: STANDARD.encode(payload), payload_type: IN_TOTO, signatures }),
-            ..Self::empty(hint)
-        }
+        Self { dsse_envelope: Some(Envelope { payload: STANDARD.encode(payload), payload_type: IN_TOTO, signatures }), ..Self::empty(hint) }
     }
 
     fn empty(hint: String) -> Self {

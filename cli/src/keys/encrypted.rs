@@ -31,7 +31,9 @@ const P: u32 = 5;
 pub(crate) enum EncryptedError {
     #[error("the PEM block is not an encrypted PKCS#8 key")]
     Malformed,
-    #[error("expected PBES2 with AES-CBC and scrypt or PBKDF2 over SHA-2, found {0}; convert it with `openssl pkcs8 -topk8 -in OLD -out NEW`")]
+    #[error(
+        "expected PBES2 with AES-CBC and scrypt or PBKDF2 over SHA-2, found {0}; convert it with `openssl pkcs8 -topk8 -in OLD -out NEW`"
+    )]
     Scheme(String),
     #[error(
         "the key file asks for too much work before it opens: expected at most {MAX_ITERATIONS} iterations of PBKDF2, or 256 MiB for scrypt, found {0}"

@@ -7,11 +7,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use edgeguard_attest::MAX_LABEL;
 use edgeguard_attest::Time;
 use edgeguard_attest::sign::SigningKey;
-
-/// The longest label: what the daemon reads beside a module.
-const MAX_LABEL: usize = 32;
 
 /// A point in time, or a distance from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

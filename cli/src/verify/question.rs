@@ -1,0 +1,213 @@
+//! What is asked of a module: rules and situation, from a policy or from the command line.
+//!
+//! Runs in: command line.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use edgeguard_attest::Capabilities;
+use edgeguard_attest::Clock;
+use edgeguard_attest::ClockLimits;
+use edgeguard_attest::FreshnessLimits;
+use edgeguard_attest::Keyless;
+use edgeguard_attest::Known;
+use edgeguard_attest::MAX_MATERIAL;
+use edgeguard_attest::Rejection;
+use edgeguard_attest::Requirement;
+use edgeguard_attest::Revocations;
+use edgeguard_attest::Rules;
+use edgeguard_attest::Signer;
+use edgeguard_attest::Situation;
+use edgeguard_attest::Staleness;
+use edgeguard_attest::State;
+use edgeguard_attest::Time;
+use edgeguard_attest::TrustMaterial;
+use edgeguard_attest::TrustedKey;
+use edgeguard_attest::Wanted;
+use edgeguard_attest::bundle_path;
+use edgeguard_attest::bundles_beside;
+use edgeguard_attest::trust::Pack;
+use edgeguard_policy::HostConfig;
+
+use super::Asked;
+use super::Failed;
+use super::VerifyArgs;
+use crate::files;
+
+/// Everything that an answer depends on, read.
+pub(super) struct Question {
+    /// The module or the signed policy.
+    pub(super) file: PathBuf,
+    pub(super) rules: Rules,
+    bundles: Vec<PathBuf>,
+    material: TrustMaterial,
+    capabilities: Option<Capabilities>,
+    clock: Clock,
+    memory: Option<Memory>,
+}
+
+/// What a host remembers.
+struct Memory {
+    known: Option<Known>,
+    revocations: Option<Revocations>,
+    stale: Staleness,
+}
+
+impl Question {
+    pub(super) fn of(args: &VerifyArgs) -> Result<Self, Failed> {
+        match &args.policy {
+            Some(policy) => Self::by_policy(args, policy),
+            None => Self::by_hand(args),
+        }
+    }
+
+    fn by_policy(args: &VerifyArgs, path: &Path) -> Result<Self, Failed> {
+        let text = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
+        let policy = edgeguard_policy::parse_bytes(&path.display().to_string(), &text).map_err(|found| wrong(path, &found))?;
+        let host = match &args.config {
+            Some(path) => {
+                let text = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
+                edgeguard_policy::parse_host_bytes(&path.display().to_string(), &text).map_err(|found| wrong(path, &found))?
+            }
+            None => HostConfig::default(),
+        };
+        let rules =
+            edgeguard_admission::rules(&policy, |key| read_key(key)).map_err(|source| Failed::Rules(path.to_owned(), Box::new(source)))?;
+        let file = args.module.clone().unwrap_or_else(|| policy.path.clone());
+        let material = match &args.trusted_root {
+            Some(path) => root(path)?,
+            None => edgeguard_admission::trust_material(&host.trust, |path| Ok::<_, Failed>(files::read(path, MAX_MATERIAL as u64)?))?,
+        };
+        let capabilities = Some(edgeguard_admission::capabilities(&policy));
+        let limits = (edgeguard_admission::clock_limits(&host.trust), edgeguard_admission::freshness_limits(&host.trust));
+        Self { file, rules, bundles: args.bundle.clone(), material, capabilities, clock: now(limits.0), memory: None }
+            .remembering(args, limits)
+    }
+
+    fn by_hand(args: &VerifyArgs) -> Result<Self, Failed> {
+        // Clap asks for a module where there is no policy.
+        let file = args.module.clone().unwrap_or_default();
+        let mut signers: Vec<Signer> = Vec::new();
+        for path in &args.key {
+            let key = read_key(path)?.named(path.display().to_string());
+            let id = format!("sha256:{}", key.id());
+            if signers.iter().any(|signer| signer.id == id) {
+                return Err(Failed::KeyTwice(key.id().to_string()));
+            }
+            signers.push(Signer::of_key(id, key));
+        }
+        if let (Some(identity), Some(issuer)) = (&args.identity, &args.issuer) {
+            let identity = identity.parse().map_err(Failed::Identity)?;
+            signers.push(Signer::keyless("identity", Keyless { issuer: issuer.clone(), identity, claims: Vec::new() }));
+        }
+        let statement = match args.statement {
+            Asked::Any => Wanted::Any,
+            Asked::Signature => Wanted::Signature,
+            Asked::Release => Wanted::Release { max_age: None },
+            Asked::Approval => Wanted::Approval { max_age: None },
+        };
+        let ids = signers.iter().map(|signer| signer.id.clone()).collect();
+        let slot = args.name.clone().unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let rules = Rules { slot, signers, requirements: vec![Requirement { statement, signers: ids, threshold: 1 }], min_version: None };
+        let material = match &args.trusted_root {
+            Some(path) => root(path)?,
+            None => TrustMaterial::public_good()?,
+        };
+        let limits = (ClockLimits::default(), FreshnessLimits::default());
+        Self { file, rules, bundles: args.bundle.clone(), material, capabilities: None, clock: now(limits.0), memory: None }
+            .remembering(args, limits)
+    }
+
+    /// Whether the file is a policy text, by its name.
+    pub(super) fn is_policy(&self) -> bool {
+        self.file.extension() == Some(OsStr::new("toml"))
+    }
+
+    pub(super) fn situation(&self) -> Situation<'_> {
+        const NOTHING: &Capabilities =
+            &Capabilities { directories: BTreeMap::new(), graphs: BTreeSet::new(), environment: BTreeSet::new() };
+        let memory = self.memory.as_ref();
+        Situation {
+            material: &self.material,
+            revocations: memory.and_then(|memory| memory.revocations.as_ref()),
+            clock: &self.clock,
+            known: memory.and_then(|memory| memory.known.as_ref()),
+            // No signed list is too short for a grant of nothing.
+            capabilities: self.capabilities.as_ref().unwrap_or(NOTHING),
+            stale: memory.map_or(Staleness::Fresh, |memory| memory.stale.clone()),
+        }
+    }
+
+    /// The bundles that were named, or those that lie beside the file.
+    ///
+    /// # Errors
+    /// As [`bundles_beside`].
+    pub(super) fn bundles(&self) -> Result<Vec<PathBuf>, Rejection> {
+        if !self.bundles.is_empty() {
+            return Ok(self.bundles.clone());
+        }
+        let plain = bundle_path(&self.file);
+        match self.is_policy() {
+            true if plain.exists() => Ok(vec![plain]),
+            true => Err(Rejection::unsigned(&plain)),
+            false => bundles_beside(&self.file),
+        }
+    }
+
+    /// What a host would check besides.
+    pub(super) fn not_checked(&self) -> Vec<&'static str> {
+        let mut out = Vec::new();
+        if self.is_policy() {
+            return out;
+        }
+        if self.capabilities.is_none() {
+            out.push("whether a policy grants no more than was signed; pass `--policy`");
+        }
+        if self.memory.is_none() {
+            out.push("revocations, version floors and proved time of a host; pass `--trust-dir`");
+        }
+        out
+    }
+}
+
+impl Question {
+    /// The same, on a host with a memory: its list, its floors, its imported authorities, and the time that was proved to it.
+    fn remembering(self, args: &VerifyArgs, (clock, fresh): (ClockLimits, FreshnessLimits)) -> Result<Self, Failed> {
+        let Some(dir) = &args.trust_dir else { return Ok(self) };
+        let failed = |source| Failed::State(dir.clone(), source);
+        let state = State::look(dir).map_err(failed)?.ok_or_else(|| Failed::NoState(dir.clone()))?;
+        let clock = Clock::new(state.floor_time().max(Time::BUILT), self.clock.wall(), clock);
+        let known = state.known(&self.rules.slot);
+        let pack = Pack::of(&state).map_err(|source| Failed::Pack(dir.clone(), source))?;
+        let stale = pack.as_ref().map_or(Staleness::Fresh, |pack| pack.staleness(&clock, fresh));
+        // What was imported last is what the host believes, unless the user names something else.
+        let imported = pack.as_ref().and_then(Pack::material).filter(|_| args.trusted_root.is_none());
+        let material = imported.cloned().unwrap_or(self.material);
+        let memory = Memory { known, revocations: pack.as_ref().and_then(Pack::revocations).cloned(), stale };
+        Ok(Self { material, clock, memory: Some(memory), ..self })
+    }
+}
+
+/// This machine's clock, believed unless it is behind the day this program was built.
+fn now(limits: ClockLimits) -> Clock {
+    let wall = Time::from(SystemTime::now());
+    Clock::new(wall.max(Time::BUILT), wall, limits)
+}
+
+fn read_key(path: &Path) -> Result<TrustedKey, Failed> {
+    TrustedKey::read(&files::open(path)?).map_err(|source| Failed::Key(path.to_owned(), source))
+}
+
+fn root(path: &Path) -> Result<TrustMaterial, Failed> {
+    Ok(TrustMaterial::from_json(&files::read(path, MAX_MATERIAL as u64)?, None)?)
+}
+
+/// A policy or a host's file with mistakes: how many.
+fn wrong(path: &Path, found: &edgeguard_policy::Diagnostics) -> Failed {
+    let errors = found.errors();
+    Failed::Text { path: path.to_owned(), errors: format!("{errors} error{}", if errors == 1 { "" } else { "s" }) }
+}
