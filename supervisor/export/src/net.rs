@@ -4,6 +4,9 @@
 //! Does not: look a name up later, or fall back to a connection without TLS.
 
 use std::io;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::net::ToSocketAddrs as _;
@@ -198,6 +201,27 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Says good-bye and waits a little for the peer to have read everything. A connection that is simply dropped while something of the peer's is unread
+    /// is reset, and takes with it what the peer has not read.
+    pub fn close(mut self) {
+        let tcp = match &mut self {
+            Self::Tls(stream) => {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+                &stream.sock
+            }
+            Self::Plain(tcp) => &*tcp,
+        };
+        if tcp.shutdown(Shutdown::Write).is_err() || tcp.set_read_timeout(Some(FAREWELL_WITHIN)).is_err() {
+            return;
+        }
+        let mut tcp = tcp;
+        let mut ignored = [0; 4096];
+        while matches!(tcp.read(&mut ignored), Ok(1..)) {}
+    }
+}
+
 impl io::Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -238,6 +262,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a receiver may be silent when it owes an answer, or take nothing when it is sent something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 8;
 /// A system's whole bundle of authorities fits.
 const MAX_PEM: u64 = 1 << 20;

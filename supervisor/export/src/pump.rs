@@ -49,6 +49,7 @@ impl Pump {
                 self.save(&mut saved)?;
                 self.tell(None)?;
                 if self.drain {
+                    self.sink.finish();
                     return Ok(());
                 }
                 self.source.wait();

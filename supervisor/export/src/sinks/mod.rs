@@ -60,6 +60,11 @@ pub trait Sink: Send {
 
     /// Forgets the connection; the next delivery makes another.
     fn disconnect(&mut self);
+
+    /// Ends the connection so that the receiver still reads what is under way. There is no delivery after it.
+    fn finish(&mut self) {
+        self.disconnect();
+    }
 }
 
 /// What a sink needs once the process is confined.

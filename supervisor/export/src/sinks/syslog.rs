@@ -55,4 +55,10 @@ impl Sink for Syslog {
     fn disconnect(&mut self) {
         self.open = None;
     }
+
+    fn finish(&mut self) {
+        if let Some(stream) = self.open.take() {
+            stream.close();
+        }
+    }
 }
