@@ -328,13 +328,53 @@ fn a_directory_that_is_no_pack_says_what_is_missing() {
 fn the_status_says_what_is_in_force() {
     let tuf = full();
     let mut host = Host::new(&tuf);
-    let none = trust::status(None, &host.clock(), FreshnessLimits::default()).unwrap();
+    let own = edgeguard_attest::TrustMaterial::public_good().unwrap();
+    let own = (trust::RootSource::BuiltIn, &own);
+    let none = trust::status(None, own, &host.clock(), FreshnessLimits::default()).unwrap();
     assert_eq!((none.root.source, none.pack.is_none(), none.state.is_none()), (trust::RootSource::BuiltIn, true, true));
     host.import(&tuf).unwrap();
     let limits = FreshnessLimits { warn: Duration::ZERO, ..FreshnessLimits::default() };
-    let status = trust::status(Some(&host.state), &host.clock(), limits).unwrap();
+    let status = trust::status(Some(&host.state), own, &host.clock(), limits).unwrap();
     assert_eq!(status.root.source, trust::RootSource::Pack);
     assert_eq!(status.revocations.as_ref().map(|list| list.list), Some(5));
     assert_eq!(status.freshness, Staleness::Fresh);
+    let keys_only = edgeguard_attest::TrustMaterial::none();
+    let nobody = trust::status(Some(&host.state), (trust::RootSource::Nobody, &keys_only), &host.clock(), limits).unwrap();
+    assert_eq!(
+        (nobody.root.source, nobody.root.authorities.len()),
+        (trust::RootSource::Nobody, 0),
+        "a pack does not bring authorities back"
+    );
     assert!(serde_json::to_value(&status).unwrap()["pack"]["keys"][0]["name"] == "keys/acme.pub");
+}
+
+/// The reference implementation of TUF makes a repository, and we read it: also over a root that it rotated.
+#[test]
+fn a_repository_that_python_tuf_made_is_imported() {
+    let python = std::env::var_os("EDGEGUARD_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let run = |arguments: &[&std::ffi::OsStr]| std::process::Command::new(&python).args(arguments).output();
+    let there = run(&["-c".as_ref(), "import tuf.api.metadata, securesystemslib.signer, cryptography".as_ref()]);
+    if !there.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "needs `pip install tuf==6.0.0 cryptography`");
+        eprintln!("skipped: needs `pip install tuf==6.0.0 cryptography` (EDGEGUARD_TEST_PYTHON names the Python)");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/python_tuf.py");
+    let list = home.path().join("revocations.json");
+    std::fs::write(&list, self::list(5, "2026-11-20T00:00:00Z")).unwrap();
+    for number in ["1", "2"] {
+        let made = run(&[script.as_os_str(), home.path().join("pack").as_os_str(), list.as_os_str(), number.as_ref()]).unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let mut host = Host::new(&Tuf::new());
+    for (pack, root) in [("1", 1), ("2", 2)] {
+        let dir = home.path().join("pack").join(pack);
+        host.first_root = std::fs::read(home.path().join("pack/1/metadata/1.root.json")).ok();
+        let imported = host.import_dir(&dir).unwrap();
+        assert!(imported.changed);
+        assert_eq!((imported.pack.versions().root, imported.pack.revocations().unwrap().list()), (root, 5));
+    }
+    // The first pack's keys were rotated away.
+    host.refuses_dir(&home.path().join("pack/1"), Code::TrustMaterial);
 }

@@ -22,6 +22,5 @@ pub use self::pack::Versions;
 pub use self::staleness::FreshnessLimits;
 pub use self::staleness::Staleness;
 pub use self::status::RootSource;
-pub use self::status::StatusError;
 pub use self::status::TrustStatus;
 pub use self::status::status;

@@ -16,7 +16,6 @@ use crate::clock::ClockState;
 use crate::keys::Algorithm;
 use crate::keys::KeyId;
 use crate::material::Authority;
-use crate::material::MaterialError;
 use crate::material::TrustMaterial;
 use crate::module::ModuleDigest;
 use crate::revoke::Revocations;
@@ -62,8 +61,12 @@ pub struct RootStatus {
 pub enum RootSource {
     /// This program: sigstore's public-good instance as it was when the program was built.
     BuiltIn,
+    /// The operator's own file, pinned by the host's file.
+    File,
     /// The trust pack in force.
     Pack,
+    /// Nowhere: this host knows keys only, and a trust pack does not change that.
+    Nobody,
 }
 
 /// The trust pack in force.
@@ -157,27 +160,21 @@ pub struct PolicyStatus {
     pub revision: u64,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StatusError {
-    /// The pack in force.
-    #[error("the trust pack in force cannot be used")]
-    Pack(#[source] PackError),
-    /// The built-in root.
-    #[error("the built-in trusted root cannot be used")]
-    Material(#[source] MaterialError),
-}
-
-/// What is trusted with this `state`, which [`State::look`] gives, at this time.
+/// What is trusted with this `state`, which [`State::look`] gives, at this time. `own` is what counts as long as no trust pack says otherwise.
 ///
 /// # Errors
-/// [`StatusError`].
-pub fn status(state: Option<&State>, clock: &Clock, limits: FreshnessLimits) -> Result<TrustStatus, StatusError> {
-    let pack = state.map(Pack::of).transpose().map_err(StatusError::Pack)?.flatten();
-    let (source, material) = match pack.as_ref().and_then(Pack::material) {
-        Some(material) => (RootSource::Pack, material.clone()),
-        None => (RootSource::BuiltIn, TrustMaterial::public_good().map_err(StatusError::Material)?),
+/// [`PackError`].
+pub fn status(
+    state: Option<&State>,
+    own: (RootSource, &TrustMaterial),
+    clock: &Clock,
+    limits: FreshnessLimits,
+) -> Result<TrustStatus, PackError> {
+    let pack = state.map(Pack::of).transpose()?.flatten();
+    let (source, material) = match (own, pack.as_ref().and_then(Pack::material)) {
+        ((RootSource::Nobody, none), _) => (RootSource::Nobody, none),
+        (_, Some(material)) => (RootSource::Pack, material),
+        (own, None) => own,
     };
     let imported = state.and_then(|state| state.remembered().pack_imported());
     Ok(TrustStatus {
