@@ -254,8 +254,9 @@ mod tests {
         ] {
             assert_eq!(label(other), None, "{other}");
         }
-        assert_eq!(label(&format!("m.wasm.{}.sigstore.json", "a".repeat(MAX_LABEL))), Some("a".repeat(MAX_LABEL).as_str()));
-        assert_eq!(label(&format!("m.wasm.{}.sigstore.json", "a".repeat(MAX_LABEL + 1))), None);
+        let labelled = |length: usize| bundle_label(&format!("m.wasm.{}.sigstore.json", "a".repeat(length)), "m.wasm").map(str::len);
+        assert_eq!(labelled(MAX_LABEL), Some(MAX_LABEL));
+        assert_eq!(labelled(MAX_LABEL + 1), None);
     }
 
     #[test]

@@ -166,7 +166,9 @@ pub(crate) fn every_check(
     }
 
     // Was each asked for what it said, and did enough of them say what is required?
-    said.iter().try_for_each(|one| who::asked_for(one, rules))?;
+    for (one, bundle) in said.iter().zip(bundles) {
+        who::in_its_bundle(bundle, bundles.len(), who::asked_for(one, rules), None)?;
+    }
     let met = who::requirements_met(&said, rules, passed)?;
 
     // Is it the module that the policy means, in a version that is not too old?

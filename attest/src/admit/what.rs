@@ -34,8 +34,7 @@ pub(super) fn one_version(said: &[Said<'_>]) -> Result<Option<u64>, Rejection> {
     let Some((version, first)) = stated.next() else { return Ok(None) };
     if let Some((other, by)) = stated.find(|(other, _)| *other != version) {
         let expected = format!("version {version} in every statement, as in {}", first.by());
-        return Err(Rejection::new(Code::VersionReused, expected, format!("version {other} in {}", by.by()))
-            .next("get statements about one version of the module"));
+        return Err(Rejection::new(Code::Disagreement, expected, format!("version {other} in {}", by.by())));
     }
     // An approver may say which version it means; only a release gives a version.
     Ok(said.iter().find_map(|one| match &one.statement {

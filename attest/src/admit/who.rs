@@ -42,13 +42,13 @@ pub(super) fn hear<'a>(
 ) -> Result<Said<'a>, Rejection> {
     let evidence = evidence::verify(bundle.bytes, artifact, signers, situation.material, passed)?;
     if let Some(list) = situation.revocations {
-        not_revoked(&evidence.proof, list)?;
+        list.check_proof(&evidence.proof)?;
     }
     let statement = match evidence.signed {
         Signed::Message => Statement::Signature,
         Signed::Statement(payload) => statement::parse(&payload, ModuleDigest(artifact.sha256()))?,
     };
-    note(passed, Check::Statement, "a statement about this module alone", format!("a `{}`", statement.kind()));
+    note(passed, Check::Statement, "a statement about this module alone", format!("`{}`", statement.kind()));
     let signers = evidence.signers.iter().filter_map(|place| signers.get(*place)).collect();
     Ok(Said { signers, proof: evidence.proof, statement })
 }
@@ -69,13 +69,6 @@ pub(super) fn in_its_bundle<T>(
         rejection.found.push_str(&place);
         rejection
     })
-}
-
-/// Refuses a proof by a key or an identity that was revoked.
-fn not_revoked(proof: &Proof, list: &Revocations) -> Result<(), Rejection> {
-    let keyless = proof.keyless.as_ref().map(|keyless| (keyless.issuer.as_str(), keyless.identity.as_str()));
-    let times: Vec<_> = proof.times.iter().map(|proved| proved.time).collect();
-    list.check_signer(proof.key.as_ref(), keyless, &times)
 }
 
 /// Some requirement must ask this signer for this kind of statement, and what the statement says must answer it.
@@ -141,7 +134,7 @@ fn unwanted(said: &Said<'_>, rules: &Rules) -> Rejection {
         .collect();
     let asked = if asked.is_empty() { "no statement".to_owned() } else { asked.join(" or ") };
     let signer = shown(&said.proof.signer);
-    Rejection::new(Code::UnwantedStatement, format!("{asked} from {signer}"), format!("a `{}`", said.statement.kind()))
+    Rejection::new(Code::UnwantedStatement, format!("{asked} from {signer}"), format!("`{}`", said.statement.kind()))
 }
 
 /// Holds every requirement against what was said.
@@ -157,7 +150,7 @@ fn count(said: &[Said<'_>], requirement: &Requirement, passed: &mut Vec<Passed>)
     }
     let signers: Vec<String> = threshold::distinct(&candidates).into_iter().map(str::to_owned).collect();
     let expected = format!("{} of {} from {}", requirement.threshold, requirement.statement, list(&requirement.signers));
-    let found = if signers.is_empty() { "0".to_owned() } else { format!("{}, of {}", signers.len(), list(&signers)) };
+    let found = if signers.is_empty() { "none".to_owned() } else { format!("{}: {}", signers.len(), list(&signers)) };
     if signers.len() < requirement.threshold as usize {
         return Err(too_few(said, requirement, &signers, expected, found));
     }
@@ -212,7 +205,7 @@ pub fn verify_policy_text(
         .next("sign the policy with `edgeguard sign --policy`"));
     }
     if let Some(list) = revocations {
-        not_revoked(&evidence.proof, list)?;
+        list.check_proof(&evidence.proof)?;
     }
     let signers = evidence.signers.iter().filter_map(|place| signers.get(*place)).collect();
     let said = Said { signers, proof: evidence.proof, statement: Statement::Signature };

@@ -187,10 +187,11 @@ where nothing did, the time of arrival must, because a time that the signer wrot
     StatementType = "EG4002" in Statement: "statement is not an in-toto Statement v1",
         next "sign with `edgeguard sign`",
         explain "`_type` must be `https://in-toto.io/Statement/v1`.";
-    /// A statement about something else than a signature.
-    PredicateType = "EG4003" in Statement: "statement says something else than `signed`",
+    /// A statement of a kind that is not understood.
+    PredicateType = "EG4003" in Statement: "statement is of a kind that is not understood",
         next "sign with `edgeguard sign`",
-        explain "A key may sign many kinds of statements about a module: how it was built, what a scanner found, even that it must not be run. Only `https://sigstore.dev/cosign/sign/v1` with an empty predicate means `I sign this`, and only that admits.";
+        explain "A key may sign many kinds of statements about a module: what a scanner found, even that it must not be run. Understood are a signature (`https://sigstore.dev/cosign/sign/v1`, with an empty predicate), a release (`https://edgeguard.dev/module-release/v1`), \
+SLSA provenance (`https://slsa.dev/provenance/v1`) and an approval (`https://edgeguard.dev/module-approval/v1`). Whatever else is signed admits nothing.";
     /// Not exactly one subject with exactly one sha256.
     Subject = "EG4004" in Statement: "statement must have the module as its only subject",
         next "sign each module by itself",
@@ -212,11 +213,15 @@ an extra parameter can change what is built.";
     UnwantedStatement = "EG4008" in Statement: "policy does not ask this signer for such a statement",
         next "remove the bundle, or add a requirement to the policy that asks for the statement",
         explain "A signature proves who said something, and each signer is asked for certain statements only: who may approve may not release. A statement of another kind is refused rather than ignored.";
+    /// Statements about one module that state different versions.
+    Disagreement = "EG4009" in Statement: "statements about the module disagree",
+        next "get statements about one version of the module",
+        explain "Releases and approvals that state a version must state the same. With two, nobody could say which version was admitted, and an approval of one would serve for the other.";
     /// An older version than the floor.
     VersionBelowFloor = "EG5001" in Version: "version is older than the floor",
-        next "install a newer release; after a deliberate downgrade lower the floor as `edgeguard explain EG5001` says",
+        next "install a newer release; to go back on purpose see `edgeguard explain EG5001`",
         explain "The floor of a module is the greater of the policy's `min-version` and the highest version that this host has admitted. An old release is still signed, so only the floor keeps a known hole from coming back. \
-To go back deliberately, have the vendor release the old code under a new version.";
+To go back on purpose, have the vendor release the old code under a new version.";
     /// Trust material or revocation list too old to admit something new.
     Stale = "EG5002" in Freshness: "trust material is too old to admit anything new",
         next "bring newer trust material with `edgeguard trust import`",
