@@ -115,6 +115,16 @@ fn openssl_accepts_the_keys_and_signatures_made_here() {
     openssl.write("sig", STANDARD.decode(bundle["messageSignature"]["signature"].as_str().unwrap()).unwrap());
     openssl.run("dgst -sha256 -verify p256.pub -signature sig m.wasm");
 
+    let key = SigningKey::generate(Algorithm::EcdsaP384).unwrap();
+    openssl.write("p384.pem", key.to_pem().as_bytes());
+    openssl.write("p384.pub", key.public_pem());
+    openssl.run("pkey -in p384.pem -pubout -out derived.pub");
+    assert_eq!(openssl.read("derived.pub"), key.public_pem().as_bytes());
+    let bundle: Value = serde_json::from_str(&key.sign(&module()).unwrap()).unwrap();
+    assert_eq!(bundle["messageSignature"]["messageDigest"]["algorithm"], "SHA2_384");
+    openssl.write("sig", STANDARD.decode(bundle["messageSignature"]["signature"].as_str().unwrap()).unwrap());
+    openssl.run("dgst -sha384 -verify p384.pub -signature sig m.wasm");
+
     let key = SigningKey::generate(Algorithm::Ed25519).unwrap();
     openssl.write("ed.pem", key.to_pem().as_bytes());
     openssl.write("ed.pub", key.public_pem());

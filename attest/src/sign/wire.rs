@@ -34,7 +34,7 @@ impl Bundle {
     }
 
     fn empty(hint: String) -> Self {
-        let verification_material = Material { public_key: PublicKey { hint } };
+        let verification_material = Material { public_key: PublicKey { hint }, tlog_entries: [] };
         Self { media_type: MEDIA_TYPE, verification_material, message_signature: None, dsse_envelope: None }
     }
 }
@@ -43,6 +43,8 @@ impl Bundle {
 #[serde(rename_all = "camelCase")]
 struct Material {
     public_key: PublicKey,
+    /// Always empty, and always there: `sigstore-python` reads no bundle without it.
+    tlog_entries: [(); 0],
 }
 
 #[derive(Serialize)]
