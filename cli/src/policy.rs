@@ -41,7 +41,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 
-    /// Look at this host too: that each path exists and is of the right kind and mode, that models have the digests named, that no path goes through a symbolic link.
+    /// Look at this host too: that each path exists and is of the right kind and mode, that models have the digests named, that no path goes through a symbolic link, that signers are within their window.
     #[arg(long)]
     host: bool,
 
@@ -159,6 +159,7 @@ fn check_host(config: &Path, report: &mut Report) {
         Ok(host) => host,
         Err(found) => return report.general.extend(found),
     };
+    report.general.extend(host::check_trust(&host));
     for checked in &mut report.files {
         if let Some(policy) = &checked.policy {
             checked.found.extend(host::check(policy, &host));

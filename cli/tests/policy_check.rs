@@ -204,6 +204,19 @@ const DAMAGE: &[Damage] = &[
     ("another model", |at| fs::write(at.join("vad.onnx"), "another model").unwrap(), &["EG055"]),
     ("private key for a public one", |at| fs::copy(at.join("acme.key"), at.join("acme.pub")).map(drop).unwrap(), &["EG056"]),
     ("no bundle", |at| fs::remove_file(at.join("m.wasm.sigstore.json")).unwrap(), &["EG057"]),
+    (
+        "two signers, one key",
+        |at| {
+            fs::copy(at.join("acme.pub"), at.join("lab.pub")).unwrap();
+            edit(&at.join("m.toml"), "[[dir]]", &format!("[[module.signer]]\nkey = \"{}/lab.pub\"\n\n[[dir]]", at.display()));
+        },
+        &["EG073"],
+    ),
+    (
+        "the only key retired",
+        |at| edit(&at.join("m.toml"), "acme.pub\"\n", "acme.pub\"\nretire-at = 2020-01-01T00:00:00Z\nevidence = \"log\"\n"),
+        &["EG071", "EG072"],
+    ),
     ("supervisor's own directory", |at| edit(&at.join("m.toml"), &format!("{}/audio", at.display()), "/var/lib"), &["EG018"]),
 ];
 
@@ -220,8 +233,10 @@ fn every_kind_of_damage_on_a_host_is_found() {
 
 #[test]
 fn every_code_of_the_host_is_reached() {
-    let elsewhere = ["EG058"];
-    for row in edgeguard_policy::codes::TABLE.iter().filter(|row| row.id >= "EG050" && !elsewhere.contains(&row.id)) {
+    // Of `--module`; of the host's own file, below; of a host's file held against a policy, by the policy crate.
+    let elsewhere = ["EG058", "EG074", "EG075", "EG076"];
+    let of_text = |id: &str| ("EG059".."EG071").contains(&id);
+    for row in edgeguard_policy::codes::TABLE.iter().filter(|row| row.id >= "EG050" && !of_text(row.id) && !elsewhere.contains(&row.id)) {
         assert!(DAMAGE.iter().any(|(_, _, codes)| codes.contains(&row.id)), "{}", row.id);
     }
 }
@@ -237,6 +252,43 @@ fn the_hosts_floor_is_read_from_its_own_file() {
     fs::write(at.join("edgeguard.conf"), "version = 1\n[require]\nlandlok = 4\n").unwrap();
     let ran = edgeguard(at, &check);
     assert_eq!((ran.code, ran.codes()), (2, vec!["EG004"]));
+}
+
+/// What the host's file trusts, and what is done to it.
+#[test]
+fn what_the_host_trusts_is_looked_at() {
+    let dir = gateway();
+    let at = dir.path();
+    fs::write(at.join("root.json"), "{}").unwrap();
+    fs::copy(at.join("acme.pub"), at.join("ops.pub")).unwrap();
+    let here = at.display();
+    let config = format!(
+        "version = 1\n[trust]\nroot = \"{here}/root.json\"\nroot-sha256 = \"{}\"\ntuf-root = \"{here}/root.json\"\n[policy-signing]\nkey = [\"{here}/ops.pub\"]\n",
+        hex::encode(sha2::Sha256::digest("{}"))
+    );
+    fs::write(at.join("edgeguard.conf"), &config).unwrap();
+    edit(&at.join("m.toml"), "version = 1\n", "version = 1\nrevision = 3\n");
+    let check = || edgeguard(at, &["policy", "check", "m.toml", "--host", "--config", "edgeguard.conf"]);
+    let ran = check();
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+
+    fs::write(at.join("root.json"), "{ }").unwrap();
+    let ran = check();
+    assert_eq!((ran.code, ran.codes()), (2, vec!["EG076"]));
+    assert!(ran.err.contains("root.json") && ran.err.contains("expected `44136fa3"), "{}", ran.err);
+
+    fs::write(at.join("root.json"), "{}").unwrap();
+    mode(&at.join("ops.pub"), 0o666);
+    assert_eq!(check().codes(), ["EG053"]);
+    fs::copy(at.join("acme.key"), at.join("ops.pub")).unwrap();
+    mode(&at.join("ops.pub"), 0o600);
+    assert_eq!(check().codes(), ["EG056"]);
+    fs::remove_file(at.join("ops.pub")).unwrap();
+    assert_eq!(check().codes(), ["EG050"]);
+
+    fs::write(at.join("edgeguard.conf"), config.replace("/ops.pub\"", &format!("/acme.pub\", \"{here}/lab.pub\""))).unwrap();
+    fs::copy(at.join("acme.pub"), at.join("lab.pub")).unwrap();
+    assert_eq!(check().codes(), ["EG073"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Runs in: command line.
 //! Does not: follow symbolic links, and says where there is one; the daemon opens these paths in the same way.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::fs::Metadata;
 use std::io::Read as _;
@@ -11,6 +12,7 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
+use edgeguard_attest::KeyId;
 use edgeguard_attest::TrustedKey;
 use edgeguard_policy::Code;
 use edgeguard_policy::Diagnostic;
@@ -19,6 +21,7 @@ use edgeguard_policy::HostConfig;
 use edgeguard_policy::Place;
 use edgeguard_policy::Policy;
 use edgeguard_policy::SignerKind;
+use edgeguard_policy::TrustedRoot;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use sha2::Digest as _;
@@ -41,13 +44,10 @@ pub(crate) fn config(path: &Path) -> Result<HostConfig, Diagnostics> {
 /// Everything that this host has against a policy.
 pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
     let mut found = policy.check_host(host);
-    let mut look = Look { policy, found: &mut found };
-    look.module();
-    for (i, signer) in policy.signers.iter().enumerate() {
-        if let SignerKind::Key { path } = &signer.kind {
-            look.key(path, Place::Signer(i));
-        }
-    }
+    found.extend(policy.check_time(now()));
+    let mut look = Look { of: Named::In(policy), found: &mut found };
+    look.module(&policy.path);
+    look.keys(policy);
     for (i, dir) in policy.dirs.iter().enumerate() {
         look.entry(&dir.host, Place::Dir(i), Want::Directory);
     }
@@ -55,6 +55,33 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
         look.model(&graph.model, &graph.sha256, i);
     }
     found
+}
+
+/// What the host's file trusts: its root, the root of its updates, and the keys that sign policies.
+pub(crate) fn check_trust(host: &HostConfig) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    // There is no policy to point into, so the place is not looked at.
+    let place = Place::Name;
+    if let TrustedRoot::File { path, sha256 } = &host.trust.root {
+        Look { of: Named::Alone(path), found: &mut found }.root(path, sha256);
+    }
+    if let Some(path) = &host.trust.tuf_root {
+        Look { of: Named::Alone(path), found: &mut found }.entry(path, place, Want::File);
+    }
+    let mut first: BTreeMap<KeyId, &Path> = BTreeMap::new();
+    for path in host.policy_signing.iter().flat_map(|signing| &signing.keys) {
+        let mut look = Look { of: Named::Alone(path), found: &mut found };
+        if let Some(other) = look.key(path, place).and_then(|id| first.insert(id, path)) {
+            look.same_key(path, place, other);
+        }
+    }
+    found
+}
+
+/// This host's clock, in seconds since 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The policy file's own mode: whoever may write it decides what is granted.
@@ -71,37 +98,84 @@ enum Want {
     Directory,
 }
 
+/// Where a path is named.
+enum Named<'a> {
+    /// In a policy, at a place that diagnostics point to.
+    In(&'a Policy),
+    /// In the host's file; diagnostics stand at the path itself.
+    Alone(&'a Path),
+}
+
 struct Look<'a> {
-    policy: &'a Policy,
+    of: Named<'a>,
     found: &'a mut Diagnostics,
 }
 
 impl Look<'_> {
-    fn module(&mut self) {
-        let path = &self.policy.path;
+    fn module(&mut self, path: &Path) {
         if self.entry(path, Place::Path, Want::File).is_none() {
             return;
         }
-        let bundle = edgeguard_attest::bundle_path(path);
-        if !bundle.exists() {
-            let message = format!("module has no bundle beside it: `{}` does not exist", bundle.display());
-            let help = "copy the bundle that the vendor delivered with the module to there";
-            self.report(Code::NoBundle, message, Place::Path, "this module", help);
+        if let Err(rejection) = edgeguard_attest::bundles_beside(path) {
+            let (message, label) = match rejection.code {
+                edgeguard_attest::Code::Unsigned => {
+                    let plain = edgeguard_attest::bundle_path(path);
+                    (format!("module has no bundle beside it: `{}` does not exist", plain.display()), "this module".to_owned())
+                }
+                _ => (
+                    "module has no bundles that could be read".to_owned(),
+                    format!("expected {}, found {}", rejection.expected, rejection.found),
+                ),
+            };
+            let help = "copy the bundles that the vendor delivered with the module to there";
+            self.report(Code::NoBundle, message, Place::Path, label, help);
         }
     }
 
-    fn key(&mut self, path: &Path, place: Place) {
-        if self.entry(path, place, Want::File).is_none() {
-            return;
+    /// The keys of a policy, and whether two files hold one.
+    fn keys(&mut self, policy: &Policy) {
+        let mut first: BTreeMap<KeyId, &Path> = BTreeMap::new();
+        for (i, signer) in policy.signers.iter().enumerate() {
+            let SignerKind::Key { path } = &signer.kind else { continue };
+            if let Some(other) = self.key(path, Place::Signer(i)).and_then(|id| first.insert(id, path)) {
+                self.same_key(path, Place::Signer(i), other);
+            }
         }
+    }
+
+    fn same_key(&mut self, path: &Path, place: Place, other: &Path) {
+        let label = format!("the key of `{}`", other.display());
+        let help = format!("name the other signer's own key, or remove one of the two; `cmp {} {}`", other.display(), path.display());
+        self.report(Code::SameKey, "two key files hold one key", place, label, help);
+    }
+
+    fn key(&mut self, path: &Path, place: Place) -> Option<KeyId> {
+        self.entry(path, place, Want::File)?;
         match files::read(path, edgeguard_attest::MAX_KEY_FILE) {
-            Ok(pem) => {
-                if let Err(why) = TrustedKey::from_pem(&pem) {
+            Ok(pem) => match TrustedKey::from_pem(&pem) {
+                Ok(key) => return Some(key.id()),
+                Err(why) => {
                     let help = "name the NAME.pub that `edgeguard keygen` wrote, or another public key in PEM";
                     self.report(Code::BadKey, format!("file is not a public key: {why}"), place, "this file", help);
                 }
-            }
+            },
             Err(diagnostic) => self.found.push(diagnostic),
+        }
+        None
+    }
+
+    fn root(&mut self, path: &Path, wanted: &[u8; 32]) {
+        let place = Place::Name;
+        let Some(_) = self.entry(path, place, Want::File) else { return };
+        match open(path).and_then(digest) {
+            Ok(actual) if actual == *wanted => {}
+            Ok(actual) => {
+                let label = format!("expected `{}`, found `{}`", hex::encode(wanted), hex::encode(actual));
+                let help =
+                    "write the file's digest into `root-sha256` if this is the root that is meant; otherwise find out who changed it";
+                self.report(Code::RootDigest, "trusted root is not the one that is pinned", place, label, help);
+            }
+            Err(e) => self.unreadable(path, place, &e),
         }
     }
 
@@ -189,7 +263,13 @@ impl Look<'_> {
     }
 
     fn report(&mut self, code: Code, message: impl Into<String>, place: Place, label: impl Into<String>, help: impl Into<String>) {
-        self.found.push(self.policy.diagnostic(code, message, place, label).help(help));
+        let diagnostic = match self.of {
+            Named::In(policy) => policy.diagnostic(code, message, place, label),
+            Named::Alone(path) => {
+                Diagnostic::new(code, format!("{}: {}", message.into(), label.into())).in_file(&path.display().to_string())
+            }
+        };
+        self.found.push(diagnostic.help(help));
     }
 }
 
