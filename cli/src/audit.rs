@@ -1,9 +1,11 @@
-//! `audit tail`, `audit verify` and `audit export`.
+//! `edgeguard audit`: read, check, prove and export the journal.
 //!
 //! Runs in: command line, with the rights of whoever calls it. The daemon may be writing the journal meanwhile.
 //! Does not: change a byte of the journal.
 
+mod checkpoint;
 mod export;
+mod show;
 mod tail;
 mod verify;
 
@@ -24,9 +26,15 @@ pub(crate) enum AuditCommand {
     Tail(tail::TailArgs),
     /// Check that the journal is whole and unchanged.
     ///
-    /// Every frame is compared with its digest and its neighbours, and everything in it is read. Exit codes: 0 whole, 6 an unfinished end, 7
-    /// tampered with, 8 unreadable.
+    /// Every frame is compared with its digest and its neighbours, and every seal with the key. Exit codes: 0 all that was asked for holds, 6 an
+    /// unfinished end, 7 tampered with, 8 unreadable, 10 whole and sealed but not anchored though that was asked for, 11 not sealed though that was.
     Verify(verify::VerifyArgs),
+    /// Print the journal's last checkpoint: keep it elsewhere, and `verify --anchors` shows whether anything before it was changed.
+    Checkpoint(checkpoint::CheckpointArgs),
+    /// Print one entry, and write the proof that it is in the journal.
+    Show(show::ShowArgs),
+    /// Check such a proof, without the journal.
+    VerifyProof(show::VerifyProofArgs),
     /// Write the journal in another form.
     Export(export::ExportArgs),
 }
@@ -43,23 +51,31 @@ pub(crate) fn run(command: AuditCommand) -> ExitCode {
     match command {
         AuditCommand::Tail(args) => tail::run(&args),
         AuditCommand::Verify(args) => verify::run(&args),
+        AuditCommand::Checkpoint(args) => checkpoint::run(&args),
+        AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::VerifyProof(args) => show::verify(&args),
         AuditCommand::Export(args) => export::run(&args),
     }
 }
 
 /// Says why the journal cannot be read on, and which exit code that is.
 fn unreadable(error: &ReadError) -> ExitCode {
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        message = format!("{message}: {error}");
-        source = error.source();
-    }
-    output::error(&message);
+    output::error(&chain(error));
     match error {
         ReadError::Io { .. } => ExitCode::Unreadable,
         _ => ExitCode::Tampered,
     }
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message = format!("{message}: {error}");
+        source = error.source();
+    }
+    message
 }
 
 /// Writes a line to standard output; says whether somebody still reads.

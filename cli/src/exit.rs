@@ -27,6 +27,10 @@ pub(crate) enum ExitCode {
     Unreadable = 8,
     /// The module ran and failed: a trap, a limit, or its own exit code other than 0.
     Guest = 9,
+    /// The journal is whole and sealed, and an anchor was asked for that is not there.
+    Unanchored = 10,
+    /// The journal is whole, and nothing in it is signed though that was asked for.
+    Unsealed = 11,
 }
 
 /// Every exit code, and what it says.
@@ -41,6 +45,8 @@ const WORDS: &[(ExitCode, &str)] = &[
     (ExitCode::Tampered, "journal tampered with (audit verify)"),
     (ExitCode::Unreadable, "journal unreadable (audit verify)"),
     (ExitCode::Guest, "module failed: a trap, a limit, or its own exit code (invoke)"),
+    (ExitCode::Unanchored, "journal whole and sealed, not anchored (audit verify --require anchored)"),
+    (ExitCode::Unsealed, "journal whole, not sealed (audit verify --require sealed)"),
 ];
 
 /// The list for `--help`.

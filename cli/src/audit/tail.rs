@@ -180,7 +180,7 @@ fn wants_module(args: &TailArgs, module: Option<&str>) -> bool {
     args.module.as_deref().is_none_or(|wanted| module == Some(wanted))
 }
 
-fn event(item: &Item<Event>, as_json: bool) -> String {
+pub(super) fn event(item: &Item<Event>, as_json: bool) -> String {
     let time = rfc3339(item.time_real);
     if as_json {
         return json!({ "time": time, "position": item.position.to_string(), "event": item.what }).to_string();
@@ -189,7 +189,7 @@ fn event(item: &Item<Event>, as_json: bool) -> String {
     format!("{time}  {mark}  {}", describe::event(&item.what))
 }
 
-fn call(item: &Item<Call>, as_json: bool) -> String {
+pub(super) fn call(item: &Item<Call>, as_json: bool) -> String {
     let time = rfc3339(item.time_real);
     if !as_json {
         return format!("{time}  call     {}", describe::call(&item.what));

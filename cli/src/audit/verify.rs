@@ -3,16 +3,24 @@
 //! Runs in: command line.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
 use clap::Args;
+use clap::ValueEnum;
+use edgeguard_audit::Assurance;
+use edgeguard_audit::Note;
+use edgeguard_audit::Trust;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::Verification;
+use edgeguard_audit::VerifierKey;
 use edgeguard_audit::printable;
 use edgeguard_audit::rfc3339;
 
 use super::Place;
+use super::checkpoint;
 use crate::ExitCode;
 use crate::output;
 
@@ -20,16 +28,57 @@ use crate::output;
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     place: Place,
+    /// The journal's identity key, as `audit checkpoint --key` prints it, or a file with it; kept elsewhere, of course.
+    #[arg(long, value_name = "KEY|FILE", value_parser = checkpoint::key)]
+    key: Option<VerifierKey>,
+    /// Checkpoints of this journal that were kept elsewhere: what they are over cannot have changed since.
+    #[arg(long, value_name = "FILE")]
+    anchors: Option<PathBuf>,
+    /// A witness whose signature below a checkpoint counts; may be repeated.
+    #[arg(long, value_name = "KEY|FILE", value_parser = checkpoint::key)]
+    witness: Vec<VerifierKey>,
+    /// What the running daemon answered when it was asked with a nonce.
+    #[arg(long, value_name = "FILE", requires = "nonce")]
+    attest: Option<PathBuf>,
+    /// The nonce it was asked with, in hex.
+    #[arg(long, value_name = "HEX", requires = "attest", value_parser = nonce)]
+    nonce: Option<Nonce>,
+    /// Read every call too, also those that a seal covers.
+    #[arg(long)]
+    contents: bool,
+    /// What the journal must be to pass. Without this: anchored where `--anchors` or `--attest` is given, sealed where `--key` is.
+    #[arg(long, value_enum)]
+    require: Option<Require>,
     /// The result as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone)]
+struct Nonce(Vec<u8>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Require {
+    /// Whole, whoever made it.
+    Whole,
+    /// Signed with the journal's keys.
+    Sealed,
+    /// Known elsewhere.
+    Anchored,
+}
+
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
+    let trust = match trust(args) {
+        Ok(trust) => trust,
+        Err(error) => {
+            output::error(&error);
+            return ExitCode::Usage;
+        }
+    };
     let mut shown = Instant::now();
     let mut progress = false;
     let terminal = std::io::stderr().is_terminal();
-    let found = edgeguard_audit::verify(&args.place.dir, |done, of| {
+    let found = edgeguard_audit::verify_with(&args.place.dir, &trust, |done, of| {
         if terminal && shown.elapsed() > EVERY {
             output::say(&format!("\rchecked {done} of {of} frames"));
             (shown, progress) = (Instant::now(), true);
@@ -42,23 +91,71 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
         let json = serde_json::to_string(&found).unwrap_or_default();
         output::data(&format!("{json}\n"));
     } else {
-        output::data(&words(&found));
+        output::data(&words(&found, args.key.is_some()));
     }
     match found.verdict {
-        Verdict::Ok => ExitCode::Ok,
+        Verdict::Ok => code(found.assurance, required(args)),
         Verdict::Incomplete { .. } => ExitCode::Incomplete,
         Verdict::Tampered { .. } => ExitCode::Tampered,
         Verdict::Unreadable { .. } => ExitCode::Unreadable,
     }
 }
 
-fn words(found: &Verification) -> String {
+/// What is known of the journal from elsewhere.
+fn trust(args: &VerifyArgs) -> Result<Trust, String> {
+    let anchors = args.anchors.as_deref().map(|path| checkpoint::notes(&checkpoint::read(path)?, path)).transpose()?.unwrap_or_default();
+    let answer = args.attest.as_deref().map(answer).transpose()?;
+    let liveness = answer.zip(args.nonce.clone().map(|Nonce(nonce)| nonce));
+    Ok(Trust { identity: args.key.clone(), anchors, witnesses: args.witness.clone(), liveness, contents: args.contents })
+}
+
+fn answer(path: &Path) -> Result<Note, String> {
+    Note::parse(&checkpoint::read(path)?).map_err(|error| format!("`{}` {error}", path.display()))
+}
+
+fn nonce(text: &str) -> Result<Nonce, String> {
+    let bytes = hex::decode(text).map_err(|_| "expected hexadecimal digits")?;
+    if edgeguard_audit::NONCE_LEN.contains(&bytes.len()) { Ok(Nonce(bytes)) } else { Err("expected 16 to 64 bytes in hex".into()) }
+}
+
+fn required(args: &VerifyArgs) -> Require {
+    let known = args.anchors.is_some() || args.attest.is_some();
+    args.require.unwrap_or(match (known, args.key.is_some()) {
+        (true, _) => Require::Anchored,
+        (false, true) => Require::Sealed,
+        (false, false) => Require::Whole,
+    })
+}
+
+fn code(found: Assurance, required: Require) -> ExitCode {
+    match (found, required) {
+        (_, Require::Whole) | (Assurance::Anchored, _) | (Assurance::Unanchored, Require::Sealed) => ExitCode::Ok,
+        (Assurance::Unanchored, Require::Anchored) => ExitCode::Unanchored,
+        (Assurance::Unsealed, Require::Sealed | Require::Anchored) => ExitCode::Unsealed,
+    }
+}
+
+fn words(found: &Verification, key_given: bool) -> String {
     let verdict = match &found.verdict {
-        Verdict::Ok => "ok: every frame is there, in its order, and as it was written".to_owned(),
+        Verdict::Ok => match found.assurance {
+            Assurance::Anchored => "ok: every frame is there, in its order, as it was written and sealed, and anchored",
+            Assurance::Unanchored => {
+                "ok-unanchored: every frame is there, in its order, as it was written and sealed; nobody else was asked"
+            }
+            Assurance::Unsealed => "ok-unsealed: every frame is there, in its order, and fits its digest; nothing is signed",
+        }
+        .to_owned(),
         Verdict::Incomplete { why } => {
             format!("incomplete: {}; the next start of the daemon cuts this off and says so", printable(why.as_bytes()))
         }
-        Verdict::Tampered { place, why, .. } => format!("TAMPERED: {}: {}", printable(place.as_bytes()), printable(why.as_bytes())),
+        Verdict::Tampered { place, why, from, to } => {
+            let place = printable(place.as_bytes());
+            format!(
+                "TAMPERED: {place}: {}\nframes {from} to {} are not proven because of it",
+                printable(why.as_bytes()),
+                to.saturating_sub(1)
+            )
+        }
         Verdict::Unreadable { why } => format!("unreadable: {}", printable(why.as_bytes())),
     };
     let mut text = format!("{verdict}\n");
@@ -67,9 +164,22 @@ fn words(found: &Verification) -> String {
     }
     let live = if found.live { ", being written now" } else { "" };
     let upto = if found.verdict == Verdict::Ok { "" } else { " (counted up to there)" };
-    let rows = [
+    let retired = if found.retired == 0 { String::new() } else { format!(", {} of them deleted in order", found.retired) };
+    let own = if key_given { "" } else { " (as the journal names it; `--key` makes sure)" };
+    let range = |from: u64, to: u64| if from >= to { "none".to_owned() } else { format!("frames {from} to {}", to - 1) };
+    let mut rows = vec![
         ("origin", format!("{}{live}", printable(found.origin.as_bytes()))),
-        ("frames", format!("{} in {} bytes{upto}", found.frames, found.bytes)),
+        ("frames", format!("{} in {} bytes{retired}{upto}", found.frames, found.bytes)),
+    ];
+    if !found.identity.is_empty() {
+        rows.extend([
+            ("key", format!("{}{own}, epoch {}", printable(found.identity.as_bytes()), found.epoch)),
+            ("anchored", range(0, found.anchored)),
+            ("sealed", range(found.anchored, found.sealed)),
+            ("open", range(found.sealed, found.frames)),
+        ]);
+    }
+    rows.extend([
         ("events", format!("{}, {} of them denials", found.events, found.denials)),
         ("calls", found.records.to_string()),
         (
@@ -82,7 +192,7 @@ fn words(found: &Verification) -> String {
         ("from", rfc3339(found.first_time)),
         ("to", rfc3339(found.last_time)),
         ("head", found.head.clone()),
-    ];
+    ]);
     for (name, value) in rows {
         text.push_str(&format!("{name:8} {value}\n"));
     }

@@ -26,6 +26,7 @@ mod ocsf;
 mod ocsf_calls;
 mod payload;
 mod position;
+pub mod proof;
 pub mod read;
 mod record;
 mod recover;

@@ -48,14 +48,7 @@ fn batch(from: u64, count: u64) -> Vec<(Record, Option<Vec<u8>>)> {
 }
 
 fn admitted(module: &str) -> Event {
-    Event::ModuleAdmitted {
-        module: module.into(),
-        digest: "aa".into(),
-        key: "k".into(),
-        algorithm: "ed25519".into(),
-        policy_digest: "bb".into(),
-        cached: false,
-    }
+    Event::GrantsGiven { module: module.into(), dirs: Vec::new(), graphs: Vec::new() }
 }
 
 fn started(id: &str) -> Event {

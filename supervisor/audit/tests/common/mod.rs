@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use base64::Engine as _;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
@@ -53,15 +54,9 @@ pub fn bulky(from: u64) -> Vec<(Record, Option<Vec<u8>>)> {
     (from..from + 500).map(|n| (record(n), Some(text(n)))).collect()
 }
 
+/// A decision: on the disk before it is acted on.
 pub fn admitted(module: &str) -> Event {
-    Event::ModuleAdmitted {
-        module: module.into(),
-        digest: "aa".into(),
-        key: "k".into(),
-        algorithm: "ed25519".into(),
-        policy_digest: "bb".into(),
-        cached: false,
-    }
+    Event::GrantsGiven { module: module.into(), dirs: Vec::new(), graphs: Vec::new() }
 }
 
 pub fn started(id: &str) -> Event {
@@ -212,6 +207,21 @@ impl Image {
     pub fn releaf(&mut self, number: u64) {
         let leaf = frame::leaf(&self.bytes(number));
         self.0.get_mut("leaves").unwrap()[number as usize * 32..][..32].copy_from_slice(&leaf);
+    }
+
+    /// The root over the first leaves, in base64: RFC 6962, section 2.1, word for word.
+    pub fn root(&self, size: u64) -> String {
+        fn tree(leaves: &[u8]) -> Vec<u8> {
+            let count = leaves.len() / 32;
+            if count == 1 {
+                return leaves.to_vec();
+            }
+            let left = (1usize << (count - 1).ilog2()) * 32;
+            let mut node = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+            [&[1], &*tree(&leaves[..left]), &tree(&leaves[left..])].iter().for_each(|part| node.update(part));
+            node.finish().as_ref().to_vec()
+        }
+        base64::engine::general_purpose::STANDARD.encode(tree(&self.0["leaves"][..size as usize * 32]))
     }
 
     /// How many frames have leaves.
