@@ -16,6 +16,7 @@ mod keys;
 mod output;
 mod policy;
 mod sign;
+mod trust;
 mod verify;
 
 use clap::Parser;
@@ -47,6 +48,9 @@ enum Command {
     /// Read, check and export the journal.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Say what this host trusts, and bring it newer trust material on a stick.
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// Say what this host can enforce, and what to do about each gap.
     Doctor(doctor::DoctorArgs),
     /// Run a module once: standard input and output are the module's.
@@ -86,6 +90,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Sign(args) => sign::sign(args),
         Command::Verify(args) => verify::verify(args),
         Command::Audit(command) => audit::run(command),
+        Command::Trust(command) => trust::run(&command),
         Command::Doctor(args) => doctor::run(args),
         Command::Invoke(args) => control::invoke(args),
         Command::Status(args) => control::status(args),
