@@ -65,8 +65,7 @@ fn bundle_of_another_instance_is_refused() {
 
 #[test]
 fn two_intermediates_of_one_name_are_told_apart() {
-    let mut gateway = Gateway::default();
-    gateway.root = Some(sigstore().trusted_root_with_sibling());
+    let gateway = Gateway { root: Some(sigstore().trusted_root_with_sibling()), ..Gateway::default() };
     gateway.admit(&sigstore().sign(&module(), &workflow())).unwrap();
     gateway.admit(&sigstore().sign(&module(), &workflow().lie(Tamper::CertificateBySibling))).unwrap();
 }
