@@ -321,11 +321,6 @@ impl TrustRoot {
     pub fn keys(&self) -> &[TrustedKey] {
         &self.keys
     }
-
-    /// The key whose hint is exactly `hint`. That it is found proves nothing.
-    pub(crate) fn named_by(&self, hint: &str) -> Option<&TrustedKey> {
-        self.keys.iter().find(|key| key.id.hint() == hint)
-    }
 }
 
 /// Makes aws-lc the process's provider, once, or says that another one was there before.

@@ -285,11 +285,8 @@ fn with_logs(root: &TrustedRoot, logs: Vec<sigstore_verify::trust_root::Transpar
 fn one_log(root: &TrustedRoot, log: &sigstore_verify::trust_root::TransparencyLog) -> Result<Log, MaterialError> {
     let (from, until) = window("log", &log.base_url, log.public_key.valid_for)?;
     // The library looks at a point only when it verifies with it; an operator wants to know before.
-    match TrustedKey::from_spki(log.public_key.raw_bytes.as_bytes()) {
-        Err(error @ KeyError::Point { .. }) => {
-            return Err(MaterialError::Unusable { found: format!("log {}: {error}", shown(&log.base_url)) });
-        }
-        Ok(_) | Err(_) => {}
+    if let Err(error @ KeyError::Point { .. }) = TrustedKey::from_spki(log.public_key.raw_bytes.as_bytes()) {
+        return Err(MaterialError::Unusable { found: format!("log {}: {error}", shown(&log.base_url)) });
     }
     Ok(Log {
         id: log.log_id.key_id.as_bytes().to_vec(),

@@ -13,6 +13,7 @@ use sigstore_verify::bundle::Error as BundleError;
 
 use super::Artifact;
 use crate::gate::Content;
+use crate::gate::DigestAlgorithm;
 use crate::gate::GatedBundle;
 use crate::material::TrustMaterial;
 use crate::rejection::Code;
@@ -63,11 +64,13 @@ fn of(error: &Error, gated: &GatedBundle, artifact: Artifact<'_>) -> Rejection {
 }
 
 /// Either the statement is about another artifact, or the log entry is about another statement or artifact.
-/// The digest of a message signature was compared before the library saw it.
 fn mismatch(error: &Error, gated: &GatedBundle, artifact: Artifact<'_>) -> Rejection {
     let digest = hex::encode(artifact.sha256());
     match gated.content {
-        Content::Message { digest: Some(_), .. } => {
+        // Of a P-384 signature the stated digest is another one than this; admission has compared that before.
+        Content::Message { digest: Some((algorithm, ref stated)), .. }
+            if algorithm == DigestAlgorithm::Sha384 || *stated == artifact.sha256() =>
+        {
             Rejection::new(Code::EntryMismatch, format!("a log entry for sha256 `{digest}`"), "one for another")
         }
         Content::Dsse { .. } if error.to_string().contains("hashedrekord") => {
@@ -168,7 +171,7 @@ mod tests {
     use crate::gate::SignedBy;
 
     fn message() -> GatedBundle {
-        let content = Content::Message { digest: Some((crate::gate::DigestAlgorithm::Sha256, vec![])), signature: vec![] };
+        let content = Content::Message { digest: Some((DigestAlgorithm::Sha256, vec![0; 32])), signature: vec![] };
         GatedBundle { signed_by: SignedBy::Key { hint: String::new() }, content, entries: vec![], stamps: vec![] }
     }
 

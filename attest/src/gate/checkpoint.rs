@@ -3,6 +3,8 @@
 //! Runs in: daemon, CLI; on what a vendor wrote. Its signature is verified afterwards, over the same text.
 //! Does not: trim, skip or ignore. The library reads past blanks and past a second blank line; here there is one spelling.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -39,7 +41,9 @@ impl Checkpoint {
             return None;
         }
         let signatures = signatures.strip_suffix('\n')?;
-        if signatures.split('\n').count() > MAX_SIGNATURES || !signatures.split('\n').all(signature) {
+        let signatures: Vec<&str> = signatures.split('\n').collect();
+        let distinct: BTreeSet<&str> = signatures.iter().copied().collect();
+        if signatures.len() > MAX_SIGNATURES || distinct.len() != signatures.len() || !signatures.into_iter().all(signature) {
             return None;
         }
         Some(Self { size: decimal(size)?, root: STANDARD.decode(root).ok()?.try_into().ok()? })
@@ -107,7 +111,8 @@ mod tests {
             good.replace("AAAAAAE=", "AAAA"),
             good.replace("AAAAAAE=", "AAAAAAE= x"),
             good.replace(" - 1", "\r"),
-            format!("{good}{}", "\u{2014} w AAAAAAE=\n".repeat(MAX_SIGNATURES)),
+            format!("{good}\u{2014} rekor.example AAAAAAE=\n"),
+            format!("{good}{}", (0..MAX_SIGNATURES).map(|n| format!("\u{2014} w{n} AAAAAAE=\n")).collect::<String>()),
             good.replace(" - 1", &"x".repeat(MAX_NOTE)),
         ] {
             let rejection = Checkpoint::parse(&bad).unwrap_err();

@@ -96,14 +96,6 @@ pub(crate) enum Content {
     Dsse { payload: Vec<u8>, signature: Vec<u8> },
 }
 
-impl Content {
-    pub(crate) fn signature(&self) -> &[u8] {
-        match self {
-            Self::Message { signature, .. } | Self::Dsse { signature, .. } => signature,
-        }
-    }
-}
-
 /// `messageDigest.algorithm`, of those that can be accepted with some key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DigestAlgorithm {

@@ -3,6 +3,8 @@
 
 mod bent;
 mod material;
+mod mutated;
+mod old;
 mod real;
 
 use std::path::PathBuf;
@@ -138,7 +140,7 @@ impl Case {
     }
 }
 
-/// The sha256 that the bundle was made for.
+/// The sha256 that the bundle was made for; zeros, if it names none.
 fn subject(bundle: &Value) -> [u8; 32] {
     let bytes = match bundle["messageSignature"]["messageDigest"]["digest"].as_str() {
         Some(digest) => STANDARD.decode(digest).unwrap(),
@@ -146,7 +148,8 @@ fn subject(bundle: &Value) -> [u8; 32] {
             let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
             let statement: Value = serde_json::from_slice(&payload).unwrap();
             let subjects = statement["subject"].as_array().unwrap();
-            hex::decode(subjects.iter().find_map(|subject| subject["digest"]["sha256"].as_str()).unwrap()).unwrap()
+            let sha256 = subjects.iter().find_map(|subject| subject["digest"]["sha256"].as_str());
+            sha256.map_or_else(|| vec![0; 32], |sha256| hex::decode(sha256).unwrap())
         }
     };
     bytes.try_into().unwrap()
