@@ -1,22 +1,38 @@
-//! Signed modules: a module and its bundle go in, a [`VerifiedModule`] or a [`Rejection`] comes out.
+//! Signed modules: a module, its bundles and a policy's rules go in, a [`VerifiedModule`] or a [`Rejection`] comes out.
 //!
-//! Runs in: daemon (admission) and CLI (`keygen`, `sign`, `verify`, `explain`).
-//! Invariant: a [`VerifiedModule`] exists only if a trusted key's signature over exactly its bytes was verified.
-//! Does not: open a file by path, look at a clock, use a network, or decide what a verified module may do.
+//! Runs in: daemon (admission) and CLI (`keygen`, `sign`, `verify`, `trust`, `explain`).
+//! Invariant: a [`VerifiedModule`] exists only if every bundle beside it was verified and every requirement of the rules was met, for exactly its bytes.
+//! Does not: use a network, read a policy file, ask the system for the time of day, or decide what a verified module may do.
 //!
-//! Accepted are sigstore bundles v0.3 that a key signed: ECDSA P-256, P-384 or Ed25519, as a message signature or as an
-//! in-toto statement in a DSSE envelope. A bundle that carries evidence which is not checked here is refused, not half-checked.
+//! Accepted are sigstore bundles v0.3 that a key or a certified identity signed: the module's bytes, or an in-toto statement about them in a DSSE envelope
+//! ([`Statement`]). Whatever a bundle carries is verified or the bundle is refused. What must have been said by how many of whom is in [`Rules`]; what this host
+//! trusts, remembers and believes is in [`Situation`].
 //!
 //! ```
-//! use edgeguard_attest::{Algorithm, TrustRoot, UnverifiedModule, sign::SigningKey};
+//! use edgeguard_attest::sign::SigningKey;
+//! use edgeguard_attest::{Algorithm, Capabilities, Clock, ClockLimits, NamedBundle, Release, Rules};
+//! use edgeguard_attest::{Signer, Situation, Staleness, Time, TrustMaterial, UnverifiedModule};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let vendor = SigningKey::generate(Algorithm::EcdsaP256)?;
 //! let wasm = b"\0asm\x01\0\0\0".to_vec();
-//! let bundle = vendor.sign(&wasm)?;
+//! let release = Release { name: "hello".into(), version: 3, not_before: None, expires: None, capabilities: None, capabilities_sha256: None };
+//! let bundle = vendor.sign_release(&wasm, &release)?;
 //!
-//! let trust = TrustRoot::new(vec![vendor.public().clone().named("vendor.pub")])?;
-//! let verified = UnverifiedModule::from_bytes(wasm)?.verify(bundle.as_bytes(), &trust)?;
-//! assert_eq!(verified.proof().key_name, "vendor.pub");
+//! let mut rules = Rules::plain("hello", vec![Signer::of_key("acme-2026", vendor.public().clone())], 1);
+//! rules.min_version = Some(3);
+//! let situation = Situation {
+//!     material: &TrustMaterial::none(),
+//!     revocations: None,
+//!     clock: &Clock::new(Time::BUILT, Time::BUILT, ClockLimits::default()),
+//!     known: None,
+//!     capabilities: &Capabilities::default(),
+//!     stale: Staleness::Fresh,
+//! };
+//! let bundles = [NamedBundle { name: "hello.wasm.sigstore.json", bytes: bundle.as_bytes() }];
+//! let mut passed = Vec::new();
+//! let module = UnverifiedModule::from_bytes(wasm)?.admit(&bundles, &rules, &situation, &mut passed)?;
+//! assert_eq!(module.met()[0].signers, ["acme-2026"]);
+//! assert!(module.receipt([0; 32], Time::BUILT).as_str().contains("EDGEGUARD_ADMITTED"));
 //! # Ok(())
 //! # }
 //! ```

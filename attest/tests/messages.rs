@@ -3,24 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "support/world.rs"]
+mod world;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use edgeguard_attest::Code;
-use edgeguard_attest::MAX_BUNDLE;
-use edgeguard_attest::Rejection;
-use edgeguard_attest::TrustRoot;
-use edgeguard_attest::TrustedKey;
-use edgeguard_attest::UnverifiedModule;
-use edgeguard_attest::read_bundle;
-use edgeguard_attest::read_module;
-use edgeguard_attest::sign::SigningKey;
+use edgeguard_attest::*;
 use serde_json::Value;
 use serde_json::json;
+use sign::SigningKey;
 use support::*;
+use world::*;
 
 fn bent(mut bundle: Value, change: impl FnOnce(&mut Value)) -> Rejection {
     change(&mut bundle);
@@ -31,6 +27,108 @@ fn said(change: impl FnOnce(&mut Value)) -> Rejection {
     let mut changed = statement();
     change(&mut changed);
     verify(&signed(&changed)).unwrap_err()
+}
+
+/// Codes of evidence that only a whole sigstore can make, and of what is remembered on a disk: their messages are held where they are made.
+const ELSEWHERE: [Code; 13] = [
+    Code::CertificateChain,
+    Code::Sct,
+    Code::InclusionPromise,
+    Code::InclusionProof,
+    Code::Checkpoint,
+    Code::EntryMismatch,
+    Code::TimeOutside,
+    Code::Timestamp,
+    Code::TrustMaterial,
+    Code::Issuer,
+    Code::Claim,
+    Code::Rollback,
+    Code::StateDamaged,
+];
+
+/// What a policy keeps out although its signatures are good: one refusal or more for each rule.
+fn refusals_by_rules() -> Vec<Rejection> {
+    // Keys that never change, because messages name them.
+    let keys = Keys { vendor: p256(), builder: ed25519(), ops: vec![SigningKey::from_pem(P384_KEY).unwrap()] };
+    let vendor = || vec![signer("acme", &keys.vendor)];
+    let plain = || World::plain(vendor(), 1);
+    let bare = keys.vendor.sign(&module()).unwrap();
+    let of = |change: &dyn Fn(&mut Release)| {
+        let mut release = release(8);
+        change(&mut release);
+        released(&keys.vendor, &release)
+    };
+    let world = |change: &dyn Fn(&mut World)| {
+        let mut world = plain();
+        change(&mut world);
+        world
+    };
+    let signer_with =
+        |window: Window, evidence: EvidenceWanted| World::plain(vec![Signer { window, evidence, ..signer("acme", &keys.vendor) }], 1);
+    let window = |from: Option<i64>, until: Option<i64>| Window { usable_from: from.map(at), retire_at: until.map(at) };
+    let approvals = |threshold| {
+        let signers = [vendor(), vec![signer("ops", &keys.ops[0]), signer("builder", &keys.builder)]].concat();
+        World::of(Rules {
+            slot: SLOT.into(),
+            signers,
+            requirements: vec![require(RELEASE, &["acme"], 1), require(APPROVAL, &["ops", "builder"], threshold)],
+            min_version: None,
+        })
+    };
+    let built_by = |wanted: Wanted| {
+        let rules = Rules {
+            slot: SLOT.into(),
+            signers: vec![signer("ci", &keys.builder)],
+            requirements: vec![require(wanted, &["ci"], 1)],
+            min_version: None,
+        };
+        World::of(rules)
+    };
+    let provenance_of = |builders: &str, build_types: &str, parameters: &[(&str, &str)]| Wanted::Provenance {
+        builders: vec![builders.into()],
+        build_types: vec![build_types.into()],
+        parameters: Some(parameters.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+    };
+    let list = |entry: Value| {
+        let text = json!({ "version": 1, "list": 7, "issued": at(-1).to_string(), "expires": at(30).to_string(), "revoked": [entry] });
+        Some(Revocations::from_json(text.to_string().as_bytes()).unwrap())
+    };
+    let revoked = |entry: Value| world(&|world| world.revocations = list(entry.clone())).refuses(&[bare.clone()]);
+    let ahead = Clock::new(now(), at(4000), ClockLimits::default());
+    let stale = || Staleness::Stale { what: "revocation list 7".into(), since: at(-1) };
+    let expiring = of(&|release| release.expires = Some(at(-1)));
+    let approved_by_ops = |approval: &Approval| approved(&keys.ops[0], approval);
+    vec![
+        plain().refuses(&vec![bare.clone(); 9]),
+        signer_with(Window::default(), EvidenceWanted::Log).refuses(&[bare.clone()]),
+        signer_with(Window::default(), EvidenceWanted::Timestamp).refuses(&[bare.clone()]),
+        signer_with(window(None, Some(-1)), EvidenceWanted::None).refuses(&[bare.clone()]),
+        signer_with(window(Some(1), None), EvidenceWanted::None).refuses(&[bare.clone()]),
+        revoked(json!({ "key": keys.vendor.public().id().to_string(), "reason": "laptop was stolen" })),
+        revoked(json!({ "digest": this_module().to_string(), "reason": "crashes on silence" })),
+        revoked(json!({ "module": SLOT, "belowVersion": 9, "reason": "reads past its input" })),
+        approvals(2).refuses(&[of(&|_| ()), approved_by_ops(&approval())]),
+        approvals(1).refuses(&[of(&|_| ()), of(&|_| ())]),
+        world(&|world| world.rules.requirements.clear()).refuses(&[bare.clone()]),
+        built_by(provenance_of("https://ci.example/other", "https://ci.example/type/v1", &[])).refuses(&[built()]),
+        built_by(provenance_of("https://ci.example/builder", "https://ci.example/type/v2", &[])).refuses(&[built()]),
+        built_by(provenance_of("https://ci.example/builder", "https://ci.example/type/v1", &[("ref", "refs/tags/v9")])).refuses(&[built()]),
+        built_by(provenance_of("https://ci.example/builder", "https://ci.example/type/v1", &[])).refuses(&[built()]),
+        plain().refuses(&[of(&|release| release.name = "voice-gate-debug".into())]),
+        plain().refuses(&[approved(&keys.vendor, &approval())]),
+        approvals(1).refuses(&[of(&|_| ()), approved_by_ops(&Approval { version: Some(7), ..approval() })]),
+        world(&|world| world.rules.min_version = Some(9)).refuses(&[of(&|_| ())]),
+        world(&|world| world.known = Some(known(Some(9), ModuleDigest([9; 32])))).refuses(&[of(&|_| ())]),
+        world(&|world| world.rules.min_version = Some(9)).refuses(&[bare.clone()]),
+        world(&|world| world.stale = stale()).refuses(&[bare.clone()]),
+        world(&|world| world.clock = ahead).refuses(&[of(&|release| release.expires = Some(at(1)))]),
+        plain().refuses(&[expiring]),
+        plain().refuses(&[of(&|release| release.not_before = Some(at(1)))]),
+        world(&|world| world.known = Some(known(Some(8), ModuleDigest([9; 32])))).refuses(&[of(&|_| ())]),
+        world(&|world| world.capabilities.graphs.extend(["yolo".to_owned()]))
+            .refuses(&[of(&|release| release.capabilities = Some(Capabilities::default()))]),
+        plain().refuses(&[of(&|_| ()).replace("v0.3", "v0.2"), bare.clone()]),
+    ]
 }
 
 /// One refusal or more for each code, each from the real check.
@@ -72,10 +170,15 @@ fn refusals() -> Vec<Rejection> {
         bent(message(), |b| b["messageSignature"]["messageDigest"]["algorithm"] = json!("SHA2_384")),
         bent(message(), |b| b["verificationMaterial"]["tlogEntries"] = json!([entry])),
         bent(message(), |b| b["verificationMaterial"] = json!({ "certificate": {} })),
+        bent(message(), |b| b["verificationMaterial"] = json!({ "certificate": { "rawBytes": "AAAA" } })),
+        bent(message(), |b| {
+            b["verificationMaterial"]["timestampVerificationData"] = json!({ "rfc3161Timestamps": [{ "signedTimestamp": "AAAA" }] })
+        }),
         bent(message(), |b| b["verificationMaterial"]["publicKey"]["hint"] = json!(hint(STRANGER_PUB))),
         bent(dsse(), |b| b["dsseEnvelope"]["signatures"][0]["keyid"] = json!("other")),
         bent(dsse(), |b| b["dsseEnvelope"]["payloadType"] = json!("text/plain")),
         said(|s| s["_type"] = json!("https://in-toto.io/Statement/v0.1")),
+        said(|s| s["predicateType"] = json!("https://slsa.dev/provenance/v0.2")),
         said(|s| s["predicateType"] = json!("https://slsa.dev/provenance/v1")),
         said(|s| s["subject"] = json!([1, 2])),
         said(|s| s["subject"][0]["digest"]["sha512"] = json!("00")),
@@ -85,9 +188,10 @@ fn refusals() -> Vec<Rejection> {
 
 #[test]
 fn refusals_read_well_and_every_code_has_one() {
-    let refusals = refusals();
+    let refusals = [refusals(), refusals_by_rules()].concat();
     let shown: BTreeSet<&str> = refusals.iter().map(|r| r.code.as_str()).collect();
-    let all: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let elsewhere = |code: &&Code| ELSEWHERE.contains(code);
+    let all: BTreeSet<&str> = Code::ALL.iter().filter(|code| !elsewhere(code)).map(|code| code.as_str()).collect();
     assert_eq!(shown, all, "each code is produced by a real check");
     let mut text = String::new();
     for rejection in &refusals {
@@ -131,7 +235,7 @@ fn key_files_that_people_mistake_are_named() {
     }
     let private = [
         ("public key", P256_PUB.to_vec()),
-        ("p384 key", P384_KEY.to_vec()),
+        ("no key inside", block("PRIVATE KEY")),
         ("old EC key", block("EC PRIVATE KEY")),
         ("encrypted key", block("ENCRYPTED PRIVATE KEY")),
         ("cosign key", block("ENCRYPTED SIGSTORE PRIVATE KEY")),

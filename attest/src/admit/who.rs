@@ -2,6 +2,8 @@
 //!
 //! Runs in: daemon, CLI.
 
+use std::collections::BTreeMap;
+
 use super::Met;
 use super::NamedBundle;
 use super::Said;
@@ -111,7 +113,7 @@ fn built_as_wanted(
     found: &Provenance,
     builders: &[String],
     build_types: &[String],
-    parameters: Option<&std::collections::BTreeMap<String, String>>,
+    parameters: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Rejection> {
     if !builders.contains(&found.builder) {
         return Err(Rejection::new(Code::Builder, format!("builder {}", list(builders)), shown(&found.builder)));
@@ -120,7 +122,7 @@ fn built_as_wanted(
         return Err(Rejection::new(Code::BuildParameters, format!("build type {}", list(build_types)), shown(&found.build_type)));
     }
     match parameters.and_then(|wanted| found.differs_from(wanted)) {
-        Some((expected, found)) => Err(Rejection::new(Code::BuildParameters, format!("parameter {expected}"), found)),
+        Some((expected, found)) => Err(Rejection::new(Code::BuildParameters, expected, found)),
         None => Ok(()),
     }
 }

@@ -198,7 +198,7 @@ SLSA provenance (`https://slsa.dev/provenance/v1`) and an approval (`https://edg
         explain "A statement has exactly one subject, with exactly one digest, its sha256. With several, a module could be admitted by a digest that the signer did not mean for it, or by a weaker one beside the right one.";
     /// A provenance by a builder that the policy does not name.
     Builder = "EG4005" in Statement: "built by a builder that the policy does not name",
-        next "build where the policy says, or add the builder to the requirement's `builders`",
+        next "build where the policy says, or add the builder to the requirement's `builder`",
         explain "A provenance statement says who built the module (`runDetails.builder.id`). It is compared exactly with the builders of the requirement that asks for the provenance.";
     /// A build of another kind, or with other parameters.
     BuildParameters = "EG4006" in Statement: "built in another way than the policy requires",

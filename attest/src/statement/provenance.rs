@@ -12,6 +12,7 @@ use crate::json::Fields;
 use crate::json::Json;
 use crate::rejection::Code;
 use crate::rejection::Rejection;
+use crate::rejection::shown;
 
 /// The `predicateType` of SLSA provenance (slsa.dev, `spec/v1.0/provenance`).
 pub const PROVENANCE_V1: &str = "https://slsa.dev/provenance/v1";
@@ -67,11 +68,13 @@ impl Provenance {
         for (key, text) in wanted {
             match self.parameters.get(key) {
                 Some(found) if same_parameter(text, found) => {}
-                found => return Some((format!("`{key}` as `{text}`"), found.map_or_else(absent, |found| crate::rejection::shown(found)))),
+                found => {
+                    return Some((format!("parameter {} as {}", shown(key), shown(text)), found.map_or_else(absent, |found| shown(found))));
+                }
             }
         }
         let extra = self.parameters.keys().find(|key| !wanted.contains_key(*key))?;
-        Some(("no other parameter than those of the policy".into(), crate::rejection::shown(extra)))
+        Some(("no parameter but those of the policy".into(), shown(extra)))
     }
 }
 

@@ -14,9 +14,9 @@ use crate::support::*;
 pub const DAY: i64 = 86_400;
 pub const SLOT: &str = "voice-gate";
 
-/// Now, as the gateway knows it.
+/// Now, as the gateway knows it: 2040-01-01, later than any build of this, so that messages are always the same.
 pub fn now() -> Time {
-    Time(Time::BUILT.0 + 10 * DAY)
+    Time(2_208_988_800)
 }
 
 pub fn at(days: i64) -> Time {
