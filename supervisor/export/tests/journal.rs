@@ -13,6 +13,7 @@ use std::process::Command;
 use std::process::Stdio;
 
 use edgeguard_audit::encode::Form;
+use house::EVENTS;
 use house::House;
 use house::install;
 use house::skip;
@@ -27,7 +28,7 @@ fn received(house: &mut House, calls: u64) -> Vec<BTreeMap<String, String>> {
     let _exporter = house.start();
     let mut buffer = vec![0; 64 << 10];
     let mut entries = Vec::new();
-    for _ in 0..calls + 4 {
+    for _ in 0..calls as usize + EVENTS {
         let length = socket.recv(&mut buffer).unwrap();
         let text = std::str::from_utf8(&buffer[..length]).unwrap();
         entries.push(text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect());

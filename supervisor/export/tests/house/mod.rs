@@ -27,6 +27,9 @@ use tempfile::TempDir;
 
 pub mod install;
 
+/// How many events [`House::write`] adds to the calls.
+pub const EVENTS: usize = 6;
+
 pub const ORIGIN: &str = "gateway-7.example";
 
 /// A folder with a journal that is being written, and a place for the exporter's state.
@@ -153,6 +156,27 @@ fn events(n: u64) -> Vec<Event> {
             how: text("killed by the sandbox (SIGSYS)"),
             exit_code: None,
             signal: Some(31),
+        },
+        Event::Denied {
+            module: text("voice-gate"),
+            instance: text("i"),
+            ring: 0,
+            call: text("wasi_snapshot_preview1#path_open"),
+            text: Some(text("/etc/shadow")),
+            errno: 76,
+            call_ns: 5,
+        },
+        Event::InvocationEnded {
+            id: format!("{n}"),
+            module: text("voice-gate"),
+            instance: text("i"),
+            outcome: text("killed"),
+            exit_code: None,
+            detail: text("signal 9"),
+            records_produced: 7,
+            records_recorded: 7,
+            stalls: 0,
+            run_ns: 9,
         },
         Event::RingCorrupt { module: text("voice-gate"), instance: text("i"), ring: 0, reason: text("a position jumps\nback") },
     ]
