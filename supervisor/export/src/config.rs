@@ -218,8 +218,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: File =
-            toml::from_str(text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let file: File = toml::from_str(text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         if file.version != 1 {
             return Err(ConfigError::Whole(format!("expected `version = 1`, found `version = {}`", file.version)));
         }
@@ -372,7 +371,8 @@ mod tests {
 
     #[test]
     fn forms_are_what_they_are_called() {
-        let form = |line: &str| parse(&format!("version = 1\n[[file]]\nname = \"a\"\npath = \"/a\"\n{line}")).map(|config| config.sinks[0].0.form);
+        let form =
+            |line: &str| parse(&format!("version = 1\n[[file]]\nname = \"a\"\npath = \"/a\"\n{line}")).map(|config| config.sinks[0].0.form);
         assert_eq!(form("").unwrap(), Form::Ocsf(OcsfVersion::V1_8));
         assert_eq!(form("ocsf-version = \"1.3\"").unwrap(), Form::Ocsf(OcsfVersion::V1_3));
         assert_eq!(form("format = \"ecs\"").unwrap(), Form::Ecs);

@@ -48,7 +48,8 @@ impl CursorFile {
     /// # Errors
     /// [`ExportError::State`] if the folder cannot be opened.
     pub fn open(state: &Path, sink: &str) -> Result<Self, ExportError> {
-        let dir = File::open(state).map_err(|source| ExportError::State { step: "open the state folder", path: state.to_owned(), source })?;
+        let dir =
+            File::open(state).map_err(|source| ExportError::State { step: "open the state folder", path: state.to_owned(), source })?;
         Ok(Self { path: state.join(format!("{sink}.cursor")), temporary: state.join(format!(".{sink}.cursor")), dir })
     }
 

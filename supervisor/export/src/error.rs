@@ -158,7 +158,9 @@ pub enum ExportError {
     #[error("the thread of sink `{0}` ended")]
     Thread(String),
     /// Names are looked up at the start only; a receiver that cannot be reached for long may have moved.
-    #[error("sink `{sink}`: not reached for {minutes} minutes; ending, so that the service manager starts the exporter anew and names are looked up again")]
+    #[error(
+        "sink `{sink}`: not reached for {minutes} minutes; ending, so that the service manager starts the exporter anew and names are looked up again"
+    )]
     Unreachable {
         /// The sink.
         sink: String,

@@ -124,7 +124,11 @@ impl Source {
                     }
                     self.damaged += 1;
                     let to = self.reader.position();
-                    eprintln!("sink `{}`: frames {from} to {} are damaged or gone, and are not exported", self.common.name, to.saturating_sub(1));
+                    eprintln!(
+                        "sink `{}`: frames {from} to {} are damaged or gone, and are not exported",
+                        self.common.name,
+                        to.saturating_sub(1)
+                    );
                     self.passed(to)?;
                 }
             }

@@ -31,7 +31,9 @@ fn received(house: &mut House, calls: u64) -> Vec<BTreeMap<String, String>> {
     for _ in 0..calls as usize + EVENTS {
         let length = socket.recv(&mut buffer).unwrap();
         let text = std::str::from_utf8(&buffer[..length]).unwrap();
-        entries.push(text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+        entries.push(
+            text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        );
     }
     entries
 }
@@ -70,7 +72,12 @@ fn journalctl_reads_every_entry_back_equal() {
     let mut remote = command.arg("--output").arg(&stored).arg("-").stdin(Stdio::piped()).spawn().unwrap();
     remote.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(remote.wait().unwrap().success());
-    let output = Command::new("journalctl").arg("--file").arg(&stored).args(["--output=cat", "--all", "SYSLOG_IDENTIFIER=edgeguard"]).output().unwrap();
+    let output = Command::new("journalctl")
+        .arg("--file")
+        .arg(&stored)
+        .args(["--output=cat", "--all", "SYSLOG_IDENTIFIER=edgeguard"])
+        .output()
+        .unwrap();
     let found: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
     assert_eq!(found, house.lines(Form::default()));
 }

@@ -28,7 +28,15 @@ fn file_sink(house: &House, name: &str, more: &str) -> String {
 fn a_file_holds_every_entry_once_and_in_order() {
     let mut house = House::new();
     house.write(5000);
-    house.configure(&[file_sink(&house, "out", ""), file_sink(&house, "ecs", "format = \"ecs\""), file_sink(&house, "old", "ocsf-version = \"1.1\""), file_sink(&house, "few", "calls = false")].concat());
+    house.configure(
+        &[
+            file_sink(&house, "out", ""),
+            file_sink(&house, "ecs", "format = \"ecs\""),
+            file_sink(&house, "old", "ocsf-version = \"1.1\""),
+            file_sink(&house, "few", "calls = false"),
+        ]
+        .concat(),
+    );
     house.drain();
     assert_eq!(lines_of(&house.path("out")), house.lines(Form::default()));
     assert_eq!(lines_of(&house.path("ecs")), house.lines(Form::Ecs));
@@ -42,7 +50,11 @@ fn a_file_holds_every_entry_once_and_in_order() {
     assert_eq!(lines_of(&house.path("out")), house.lines(Form::default()));
     assert_eq!(lines_of(&house.path("few")).len(), 3 * EVENTS);
     let status = house.status();
-    assert_eq!((&status["sinks"][0]["frames_behind"], &status["sinks"][0]["acknowledged"]), (&0.into(), &(5200 + 3 * EVENTS).into()), "{status}");
+    assert_eq!(
+        (&status["sinks"][0]["frames_behind"], &status["sinks"][0]["acknowledged"]),
+        (&0.into(), &(5200 + 3 * EVENTS).into()),
+        "{status}"
+    );
 }
 
 #[test]

@@ -71,7 +71,10 @@ fn serve(stream: TcpStream, into: &Mutex<Vec<String>>, fail: &AtomicUsize, die: 
     loop {
         let mut length = 0;
         let mut line = String::new();
-        while { line.clear(); reader.read_line(&mut line).ok()? > 2 } {
+        while {
+            line.clear();
+            reader.read_line(&mut line).ok()? > 2
+        } {
             let lower = line.to_ascii_lowercase();
             assert!(!lower.starts_with("content-encoding:"), "{line}");
             if let Some(value) = lower.strip_prefix("content-length:") {
@@ -90,7 +93,8 @@ fn serve(stream: TcpStream, into: &Mutex<Vec<String>>, fail: &AtomicUsize, die: 
         let request = Request::decode(&*body).unwrap();
         for record in request.resource_logs.iter().flat_map(|logs| &logs.scope_logs).flat_map(|logs| &logs.log_records) {
             let Some(Value::Text(text)) = record.body.clone().and_then(|body| body.value) else { panic!("{record:?}") };
-            let found = record.attributes.iter().find(|attribute| attribute.key == "log.record.uid").and_then(|attribute| attribute.value.clone());
+            let found =
+                record.attributes.iter().find(|attribute| attribute.key == "log.record.uid").and_then(|attribute| attribute.value.clone());
             assert_eq!(found.and_then(|value| value.value), Some(Value::Text(uid(&text))));
             into.lock().unwrap().push(text);
         }
@@ -98,7 +102,11 @@ fn serve(stream: TcpStream, into: &Mutex<Vec<String>>, fail: &AtomicUsize, die: 
             return None;
         }
         let answer = Response::default().encode_to_vec();
-        stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n", answer.len()).as_bytes()).ok()?;
+        stream
+            .write_all(
+                format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n", answer.len()).as_bytes(),
+            )
+            .ok()?;
         stream.write_all(&answer).ok()?;
     }
 }
@@ -144,14 +152,25 @@ fn without_tls_only_this_machine_is_spoken_to() {
 
 fn collector(listen: u16, backend: u16) -> Option<Running> {
     let python = std::env::var_os("EDGEGUARD_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let found = Command::new(&python).args(["-c", "import os, rotel; print(os.path.dirname(rotel.__file__))"]).stderr(Stdio::null()).output().ok()?;
+    let found = Command::new(&python)
+        .args(["-c", "import os, rotel; print(os.path.dirname(rotel.__file__))"])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
     let folder = String::from_utf8(found.stdout).ok().filter(|_| found.status.success())?;
     let program = std::path::Path::new(folder.trim()).join("rotel-agent");
     let free = port();
     Command::new(program)
         .arg("start")
         .args(["--otlp-http-endpoint", &format!("127.0.0.1:{listen}"), "--otlp-grpc-endpoint", &format!("127.0.0.1:{free}")])
-        .args(["--exporter", "otlp", "--otlp-exporter-endpoint", &format!("http://127.0.0.1:{backend}"), "--otlp-exporter-protocol", "http"])
+        .args([
+            "--exporter",
+            "otlp",
+            "--otlp-exporter-endpoint",
+            &format!("http://127.0.0.1:{backend}"),
+            "--otlp-exporter-protocol",
+            "http",
+        ])
         .args(["--otlp-exporter-compression", "none", "--otlp-exporter-logs-compression", "none"])
         .stdout(Stdio::null())
         .spawn()
@@ -166,7 +185,9 @@ fn listens(port: u16) {
 #[test]
 fn through_a_collector_every_entry_comes_out_equal() {
     let (mut house, backend, port) = (House::new(), Backend::new(), port());
-    let Some(_collector) = collector(port, backend.port) else { return skip("needs `pip install rotel` (EDGEGUARD_TEST_PYTHON names the Python)") };
+    let Some(_collector) = collector(port, backend.port) else {
+        return skip("needs `pip install rotel` (EDGEGUARD_TEST_PYTHON names the Python)");
+    };
     listens(port);
     house.write(2000);
     configure(&house, port);

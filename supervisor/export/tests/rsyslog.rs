@@ -49,12 +49,22 @@ fn rsyslog(house: &House, configuration: &Path) -> Running {
     let root = install::root().unwrap();
     let modules = install::find(root, &["usr/lib/x86_64-linux-gnu/rsyslog", "usr/lib/aarch64-linux-gnu/rsyslog"]);
     let mut command = install::program(root, "usr/sbin/rsyslogd");
-    command.env("RSYSLOG_MODDIR", &modules).arg("-n").arg("-f").arg(configuration).arg("-i").arg(house.path("rsyslog.pid")).arg("-M").arg(&modules);
+    command
+        .env("RSYSLOG_MODDIR", &modules)
+        .arg("-n")
+        .arg("-f")
+        .arg(configuration)
+        .arg("-i")
+        .arg(house.path("rsyslog.pid"))
+        .arg("-M")
+        .arg(&modules);
     Running(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
 fn listens(port: u16) {
-    until("rsyslog to listen", || std::net::TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), std::time::Duration::from_secs(1)).ok());
+    until("rsyslog to listen", || {
+        std::net::TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), std::time::Duration::from_secs(1)).ok()
+    });
 }
 
 /// Whether the receivers can be had.
@@ -126,8 +136,12 @@ fn by_relp_a_receiver_killed_in_mid_stream_misses_nothing() {
         receiver = rsyslog(&house, &configuration);
     }
     let expected = house.uids();
-    let received = || -> BTreeSet<String> { lines_of(&house.path("received")).iter().filter(|line| line.ends_with('}')).map(|line| uid(line)).collect() };
-    until("everything acknowledged", || Some(house.status()).filter(|status| status["sinks"][0]["acknowledged"].as_u64() == Some(expected.len() as u64)));
+    let received = || -> BTreeSet<String> {
+        lines_of(&house.path("received")).iter().filter(|line| line.ends_with('}')).map(|line| uid(line)).collect()
+    };
+    until("everything acknowledged", || {
+        Some(house.status()).filter(|status| status["sinks"][0]["acknowledged"].as_u64() == Some(expected.len() as u64))
+    });
     until("the set of uids to be complete", || (received() == expected).then_some(()));
     assert!(house.status()["sinks"][0]["failures"].as_u64() > Some(0), "the receiver was killed and nobody noticed: {}", house.status());
     exporter.kill();

@@ -153,13 +153,19 @@ impl ExporterRestricted {
         let seccomp = filters.digest()?;
         filters.load(Spread::AllThreads)?;
         let ports_enforced = self.abi >= FIRST_WITH_PORTS;
-        expect_refusal("open of `/`", rustix::fs::openat(rustix::fs::CWD, "/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(drop))?;
+        expect_refusal(
+            "open of `/`",
+            rustix::fs::openat(rustix::fs::CWD, "/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(drop),
+        )?;
         if ports_enforced {
             // Nothing is sent to find out: Landlock answers before the network does.
             let foreign = (1..=u16::MAX).find(|port| !self.ports.contains(port)).unwrap_or(1);
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, foreign));
             let tried = TcpStream::connect_timeout(&address, Duration::from_secs(1)).map(drop);
-            expect_refusal("connection to a port of nobody", tried.map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)))?;
+            expect_refusal(
+                "connection to a port of nobody",
+                tried.map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)),
+            )?;
         }
         let status = self.own.status().map_err(Unconfinable::step("read own status"))?;
         if status.seccomp_mode != 2 || !status.no_new_privs {

@@ -121,6 +121,7 @@ fn own<'a>(name: &str, certificate: Option<&'a Path>, key: Option<&'a Path>) -> 
 fn socket(path: &Path) -> Result<Needs, ExportError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let opened = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let opened = opened.map_err(|error| ExportError::State { step: "open the socket's folder", path: folder.to_owned(), source: error.into() })?;
+    let opened =
+        opened.map_err(|error| ExportError::State { step: "open the socket's folder", path: folder.to_owned(), source: error.into() })?;
     Ok(Needs { socket_folder: Some(opened), ..Needs::default() })
 }

@@ -129,7 +129,9 @@ impl<S: Read + Write> Session<S> {
                 match command.as_slice() {
                     b"rsp" => return Ok((number, data)),
                     // The peer says good-bye. What it has not answered, it does not have.
-                    b"serverclose" => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the receiver closed the session").into()),
+                    b"serverclose" => {
+                        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the receiver closed the session").into());
+                    }
                     _ => return Err(protocol("`rsp`", &command)),
                 }
             }
@@ -261,7 +263,9 @@ mod tests {
 
     #[test]
     fn answers_that_nobody_asked_for_end_the_session() {
-        for answers in ["9 rsp 6 200 OK\n", "2 rsp 6 200 OK\n2 rsp 6 200 OK\n", "2 syslog 1 x\n", "0 serverclose 0\n", "2 rsp 99999 x\n", "x"] {
+        for answers in
+            ["9 rsp 6 200 OK\n", "2 rsp 6 200 OK\n2 rsp 6 200 OK\n", "2 syslog 1 x\n", "0 serverclose 0\n", "2 rsp 99999 x\n", "x"]
+        {
             assert!(send(answers, 2).problem.is_some(), "{answers}");
         }
     }

@@ -98,11 +98,8 @@ impl House {
     /// Writes the exporter's file: this, and where things are.
     pub fn configure(&self, sinks: &str) -> PathBuf {
         let path = self.path("export.toml");
-        let text = format!(
-            "version = 1\njournal = \"{}\"\nstate = \"{}\"\n{sinks}\n",
-            self.path("audit").display(),
-            self.path("state").display()
-        );
+        let text =
+            format!("version = 1\njournal = \"{}\"\nstate = \"{}\"\n{sinks}\n", self.path("audit").display(), self.path("state").display());
         std::fs::write(&path, text).unwrap();
         path
     }
@@ -148,7 +145,12 @@ fn events(n: u64) -> Vec<Event> {
     let text = |text: &str| text.to_owned();
     vec![
         Event::InvocationStarted { id: format!("{n}"), module: text("voice-gate"), instance: text("i"), peer_uid: 7 },
-        Event::ModuleRefused { module: text("voice-gate"), code: text("EG2001"), reason: text("the signature does not verify"), digest: None },
+        Event::ModuleRefused {
+            module: text("voice-gate"),
+            code: text("EG2001"),
+            reason: text("the signature does not verify"),
+            digest: None,
+        },
         Event::ProcessExited {
             pid: 9,
             role: text("worker"),
