@@ -101,7 +101,10 @@ fn javascript(case: &Case) -> Result<String, String> {
 fn python(case: &Case) -> Result<String, String> {
     let python = INTERPRETER.as_ref().map_err(Clone::clone)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify.py");
-    ran(Command::new(python).arg(script).args(["bundle.json", "key.pub"].map(|name| case.path(name))).arg(hex::encode(sha256(&case.artifact))))
+    ran(Command::new(python)
+        .arg(script)
+        .args(["bundle.json", "key.pub"].map(|name| case.path(name)))
+        .arg(hex::encode(sha256(&case.artifact))))
 }
 
 fn release() -> Release {

@@ -84,11 +84,13 @@ impl Report {
         if let Some(Rejection { check, expected, found, .. }) = &self.rejection {
             let _ = writeln!(out, "  FAILED  {check:12} expected {expected}\n{:22} found {found}", "");
         }
-        for what in &self.not_checked {
-            let _ = writeln!(out, "  not checked: {what}");
-        }
         match &self.rejection {
-            None => self.verified(&mut out),
+            None => {
+                for what in &self.not_checked {
+                    let _ = writeln!(out, "  not checked: {what}");
+                }
+                self.verified(&mut out);
+            }
             Some(Rejection { code, .. }) => {
                 let _ = writeln!(out, "rejected: `edgeguard explain {code}` says more");
             }
@@ -101,10 +103,8 @@ impl Report {
             let _ = writeln!(out, "release of `{}`, version {version}", edgeguard_policy::escape(name));
         }
         for proof in &self.proofs {
-            let by = match (&proof.keyless, proof.times.first()) {
-                (Some(keyless), _) => format!("`{}`", edgeguard_policy::escape(&keyless.identity)),
-                (None, _) => format!("`{}` ({}, {})", edgeguard_policy::escape(&proof.key_name), proof.algorithm, proof.form),
-            };
+            let who = proof.keyless.as_ref().map_or(&proof.key_name, |keyless| &keyless.identity);
+            let by = format!("`{}` ({}, {})", edgeguard_policy::escape(who), proof.algorithm, proof.form);
             let when = proof.times.first().map(|proved| format!(", no later than {}", proved.time)).unwrap_or_default();
             let _ = writeln!(out, "verified: signed with {by}{when}");
         }
