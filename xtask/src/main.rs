@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod failure;
+mod fuzz;
 mod guests;
 mod models;
 mod place;
@@ -32,6 +33,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Sign, admit, confine, infer, record: the whole path on real speech, and what is refused and killed on the way
     Demo(demo::Arguments),
+    /// Search for inputs that make a parser panic, hang, or take more memory than its bound
+    Fuzz(fuzz::Arguments),
     /// Build the guests for wasm into target/guests, as core modules and as components
     Guests(guests::Arguments),
     /// Fetch the models that demo and tests use into target/models
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Guests(arguments) => guests::run(&arguments).map(drop),
         Task::Models(arguments) => models::run(&arguments).map(drop),
         Task::Speech(arguments) => speech::run(&arguments).map(drop),

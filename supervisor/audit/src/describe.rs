@@ -27,6 +27,10 @@ fn words(event: &Event) -> String {
             let code = if *cached { "native code from the cache" } else { "native code made anew" };
             format!("module `{module}` admitted: {}, signed with {algorithm} by {}, {code}", short(digest), short(key))
         }
+        Event::TrustChanged { revocation_list, freshness, clock, .. } => {
+            let list = revocation_list.map_or_else(|| "no revocation list".to_owned(), |number| format!("revocation list {number}"));
+            format!("trust: {list}, {freshness}; clock {clock}")
+        }
         Event::ModuleRefused { module, code, reason, digest } => {
             let digest = digest.as_deref().map(|digest| format!(" {}", short(digest))).unwrap_or_default();
             format!("module `{module}`{digest} refused ({code}): {reason}")

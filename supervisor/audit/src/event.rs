@@ -57,6 +57,23 @@ pub enum Event {
         policy_digest: String,
         /// Whether its native code was in the cache.
         cached: bool,
+        /// What was proved, as an in-toto statement: whose bundles met which requirement, under which policy, when. Absent in journals of older releases.
+        #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+        receipt: serde_json::Value,
+    },
+    /// What admission goes by is another than before: an import, a list that runs out, a clock that is doubted.
+    TrustChanged {
+        /// SHA-256 of the trusted root in force; empty if nothing can be trusted.
+        trusted_root: String,
+        /// The number of the revocation list in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revocation_list: Option<u64>,
+        /// Whether the material is young enough, or why there is none.
+        freshness: String,
+        /// Whether modules that were not admitted before are refused for it.
+        new_modules_refused: bool,
+        /// What is believed of the clock.
+        clock: String,
     },
     /// A module may not run.
     ModuleRefused {
@@ -269,6 +286,7 @@ impl Event {
             | Self::PolicyRefused { .. }
             | Self::ModuleAdmitted { .. }
             | Self::ModuleRefused { .. }
+            | Self::TrustChanged { .. }
             | Self::GrantsGiven { .. }
             | Self::GraphLoaded { .. }
             | Self::GraphFailed { .. }

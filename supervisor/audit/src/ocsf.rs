@@ -196,6 +196,12 @@ impl Ocsf {
     }
 }
 
+/// A receipt as text, where it leaves room for the rest of the line; a longer one is in the journal.
+fn short_receipt(receipt: &Value) -> Value {
+    let text = receipt.to_string();
+    if receipt.is_null() || text.len() > MAX_LINE / 2 { Value::Null } else { text.into() }
+}
+
 fn event(event: &Event) -> Draft {
     let daemon = json!({ "app_name": "edgeguardd" });
     match event {
@@ -215,14 +221,23 @@ fn event(event: &Event) -> Draft {
             let entity = json!({ "name": file, "type_id": 5, "type": "Policy" });
             Draft::new(Class::Entity, (3, "Update"), "policy-refused", json!({ "entity": entity, "actor": daemon })).denied(reason)
         }
-        Event::ModuleAdmitted { module, digest, key, algorithm, policy_digest, cached } => {
+        Event::ModuleAdmitted { module, digest, key, algorithm, policy_digest, cached, receipt } => {
             let mut file = wasm_file(module, Some(digest));
             set(&mut file, "", "signature", signature(algorithm, key));
             let fields = json!({
                 "module": { "file": file, "load_type_id": 1, "load_type": "Standard" }, "actor": daemon,
-                "policy": { "uid": policy_digest, "name": module }, "unmapped": { "cached": cached },
+                "policy": { "uid": policy_digest, "name": module }, "unmapped": { "cached": cached, "receipt": short_receipt(receipt) },
             });
             Draft::new(Class::Module, (1, "Load"), "module-admitted", fields)
+        }
+        Event::TrustChanged { trusted_root, revocation_list, freshness, new_modules_refused, clock } => {
+            let data = json!({
+                "trusted_root_sha256": trusted_root, "revocation_list": revocation_list, "freshness": freshness,
+                "new_modules_refused": new_modules_refused, "clock": clock,
+            });
+            let entity = json!({ "name": "trust material", "type_id": 99, "type": "Trust", "data": data });
+            let draft = Draft::new(Class::Entity, (3, "Update"), "trust-changed", json!({ "entity": entity, "actor": daemon }));
+            if *new_modules_refused { draft.failed(freshness) } else { draft }
         }
         Event::ModuleRefused { module, code, reason, digest } => {
             let file = wasm_file(module, digest.as_deref());

@@ -1,25 +1,22 @@
 //! Admission: `file → UnverifiedModule → VerifiedModule → grants → native code → Admitted`.
 //!
 //! Runs in: daemon.
-//! Invariant: an [`Admitted`] value exists only for a module whose signature was verified against the keys of its policy, and its native code was made from
+//! Invariant: an [`Admitted`] value exists only for a module whose bundles met every requirement of its policy, and its native code was made from
 //! the very bytes that were verified. Nothing here touches a network.
 
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
 use edgeguard_attest::ModuleDigest;
+use edgeguard_attest::NamedBundle;
+use edgeguard_attest::Proof;
 use edgeguard_attest::Rejection;
-use edgeguard_attest::TrustError;
-use edgeguard_attest::TrustRoot;
-use edgeguard_attest::TrustedKey;
+use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Severity;
-use edgeguard_policy::SignerKind;
 use edgeguard_wire::worker;
 use edgeguard_wire::worker::ModuleKind;
 
@@ -35,6 +32,10 @@ use crate::handle;
 use crate::handle::HandleError;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
+use crate::trust;
+use crate::trust::Now;
+use crate::trust::Trust;
+use crate::trust::TrustError;
 
 /// Why a module is not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -42,27 +43,12 @@ pub enum Refusal {
     /// A file that the policy names.
     #[error(transparent)]
     Handle(#[from] HandleError),
-    /// A file does not read, or is too large.
-    #[error("cannot read {what}")]
-    Read {
-        /// Which file.
-        what: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A key file does not parse.
-    #[error("key `{path}` is not usable")]
-    Key {
-        /// The key's path.
-        path: String,
-        /// Why not.
-        #[source]
-        source: edgeguard_attest::KeyError,
-    },
-    /// The keys do not make a trust root.
+    /// What this host trusts and remembers.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The policy does not make rules.
+    #[error("the policy's signers cannot be used")]
+    Rules(#[from] edgeguard_admission::RulesError<TrustError>),
     /// The signature, or the module itself.
     #[error(transparent)]
     Signature(#[from] Rejection),
@@ -90,9 +76,6 @@ pub enum Refusal {
     /// The host's file forbids it.
     #[error("the policy goes beyond what the host's file allows: {0}")]
     Host(String),
-    /// One bundle holds one signature.
-    #[error("the policy wants {0} signatures; this version checks one bundle with one signature, so write `threshold = 1`")]
-    Threshold(u32),
     /// The journal takes no records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -115,10 +98,11 @@ impl Refusal {
         match self {
             Self::Signature(rejection) => rejection.code.to_string(),
             Self::NotGranted(_) => "EG7002".into(),
-            Self::Handle(_) | Self::Read { .. } | Self::Key { .. } | Self::Trust(_) => "EG7001".into(),
+            Self::Trust(error) => error.code(),
+            Self::Handle(_) | Self::Rules(_) => "EG7001".into(),
             Self::Malformed(_) | Self::Compile(_) => "EG7003".into(),
             Self::Graph { .. } => "EG7004".into(),
-            Self::Host(_) | Self::Threshold(_) => "EG7005".into(),
+            Self::Host(_) => "EG7005".into(),
             Self::Memory(_) | Self::Ledger(_) => "EG7006".into(),
         }
     }
@@ -135,6 +119,8 @@ pub struct Gate {
     pub graphs: Arc<Graphs>,
     /// Remembers.
     pub ledger: Arc<Ledger>,
+    /// What this host trusts and remembers.
+    pub trust: Trust,
     /// The host's floor.
     pub host: edgeguard_policy::HostConfig,
 }
@@ -148,8 +134,12 @@ pub struct Admitted {
     pub digest: ModuleDigest,
     /// The policy text's digest.
     pub policy_digest: [u8; 32],
-    /// Whose signature admitted it.
-    pub signer: String,
+    /// Whose signatures admitted it, by the policy's names for them.
+    pub signers: Vec<String>,
+    /// What was proved of them.
+    pub proofs: Vec<Proof>,
+    /// Its version, if a release states one.
+    pub version: Option<u64>,
     /// What it is.
     pub kind: ModuleKind,
     /// Native code, sealed.
@@ -200,18 +190,12 @@ impl Gate {
     async fn try_admit(&self, policy: &Policy, digest: &mut Option<ModuleDigest>) -> Result<Admitted, Refusal> {
         let name = policy.name.to_string();
         fail_on_errors(&policy.check_host(&self.host)).map_err(Refusal::Host)?;
-        by_key_alone(policy, &self.host)?;
 
-        // Who signed it? The bytes are read once and hashed once; nothing below reads the file again.
-        let trust = trust_root(policy)?;
+        // Who vouches for it? The bytes are read once and hashed once; nothing below reads the file again.
+        let now = self.trust.now()?;
         let module = edgeguard_attest::read_module(&handle::file("module", &policy.path)?.into_std())?;
         *digest = Some(module.digest());
-        let bundle = edgeguard_attest::bundle_path(&policy.path);
-        if !bundle.exists() {
-            return Err(Rejection::unsigned(&bundle).into());
-        }
-        let bundle = edgeguard_attest::read_bundle(&handle::file("bundle", &bundle)?.into_std())?;
-        let module = module.verify(&bundle, &trust)?;
+        let module = self.verified(policy, module, &now)?;
 
         // Does the policy grant what it asks for?
         let imports = edgeguard_policy::imports::read(module.bytes()).map_err(Refusal::Malformed)?;
@@ -229,12 +213,17 @@ impl Gate {
         let (compiled, cached) = self.native_code(&name, &module).await?;
         let code = edgeguard_sandbox::sealed_memfd("native-code", &compiled.code).map_err(Refusal::Memory)?;
 
-        let signer = module.proof().key_name.clone();
-        self.ledger.record(events::module_admitted(&name, &module.digest().to_string(), module.proof(), &policy.digest, cached)).await?;
+        // On record, and remembered, before anything of it can run.
+        let at = now.clock.now_at_least();
+        let signers = module.proofs().iter().map(|proof| proof.signer.clone()).collect();
+        self.ledger.record(events::module_admitted(&name, &module, &module.receipt(policy.digest, at), &policy.digest, cached)).await?;
+        self.trust.remember(&name, &module, at)?;
         Ok(Admitted {
             digest: module.digest(),
             policy_digest: policy.digest,
-            signer,
+            signers,
+            proofs: module.proofs().to_vec(),
+            version: module.release().map(|release| release.version),
             kind: compiled.kind,
             code,
             dirs,
@@ -245,6 +234,19 @@ impl Gate {
             landlock_floor: policy.effective_floor(&self.host).landlock,
             name,
         })
+    }
+
+    fn verified(&self, policy: &Policy, module: UnverifiedModule, now: &Now) -> Result<VerifiedModule, Refusal> {
+        let rules = edgeguard_admission::rules(policy, trust::key)?;
+        let known = self.trust.known(policy.name.as_str())?;
+        let capabilities = edgeguard_admission::capabilities(policy);
+        let mut bundles = Vec::new();
+        for path in edgeguard_attest::bundles_beside(&policy.path)? {
+            let bytes = edgeguard_attest::read_bundle(&handle::file("bundle", &path)?.into_std())?;
+            bundles.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes));
+        }
+        let named: Vec<NamedBundle<'_>> = bundles.iter().map(|(name, bytes)| NamedBundle { name, bytes }).collect();
+        Ok(module.admit(&named, &rules, &now.situation(known.as_ref(), &capabilities), &mut Vec::new())?)
     }
 
     async fn native_code(&self, name: &str, module: &VerifiedModule) -> Result<(Compiled, bool), Refusal> {
@@ -284,60 +286,6 @@ fn fail_on_errors(found: &Diagnostics) -> Result<(), String> {
     }
     let errors = found.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error);
     Err(errors.map(|error| format!("{} {}", error.code(), error.message())).collect::<Vec<_>>().join("; "))
-}
-
-/// Refuses what is asked beyond one signature by one of the keys: nothing that a file says is left unheard.
-fn by_key_alone(policy: &Policy, host: &edgeguard_policy::HostConfig) -> Result<(), Refusal> {
-    let plain = |requirement: &edgeguard_policy::Requirement| requirement.statement == edgeguard_policy::Statement::Any;
-    let bare = |signer: &edgeguard_policy::Signer| {
-        let key = matches!(signer.kind, SignerKind::Key { .. }) && signer.evidence == edgeguard_policy::Evidence::None;
-        key && signer.usable_from.is_none() && signer.retire_at.is_none()
-    };
-    if let Some(requirement) = policy.requirements.iter().find(|requirement| requirement.threshold > 1) {
-        return Err(Refusal::Threshold(requirement.threshold));
-    }
-    if !policy.requirements.iter().all(plain) || !policy.signers.iter().all(bare) || policy.min_version.is_some() {
-        return Err(Refusal::Host("it asks for more than one signature by a key, which is all that this daemon checks".to_owned()));
-    }
-    let revocations = host.trust.revocations == edgeguard_policy::Revocations::Required;
-    if host.policy_signing.is_some() || revocations || host.trust.counter == edgeguard_policy::Counter::Tpm {
-        let what = "the host's file asks for signed policies, a revocation list or a TPM counter, which this daemon does not check";
-        return Err(Refusal::Host(what.to_owned()));
-    }
-    Ok(())
-}
-
-fn trust_root(policy: &Policy) -> Result<TrustRoot, Refusal> {
-    let mut keys = Vec::new();
-    for signer in &policy.signers {
-        let SignerKind::Key { path } = &signer.kind else {
-            return Err(Refusal::Host(format!("signer `{}` is no key", signer.id)));
-        };
-        let name = path.display().to_string();
-        let pem = read("a signer's key", path, edgeguard_attest::MAX_KEY_FILE)?;
-        let key = TrustedKey::from_pem(&pem).map_err(|source| Refusal::Key { path: name.clone(), source })?;
-        keys.push(key.named(name));
-    }
-    Ok(TrustRoot::new(keys)?)
-}
-
-/// Reads a whole file of at most `max` bytes; a larger one is refused before it is read.
-fn read(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
-    let file = handle::file(what, path)?;
-    let fail = |source| Refusal::Read { what, source };
-    let len = file.metadata().map_err(fail)?.len();
-    let too_large =
-        || fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("`{}` has {len} bytes, {max} are allowed", path.display())));
-    if len > max {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    // One byte more than was there: a file that grows meanwhile is seen.
-    file.take(max + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > max {
-        return Err(too_large());
-    }
-    Ok(bytes)
 }
 
 fn open_dir(grant: &edgeguard_policy::DirGrant) -> Result<GrantedDir, HandleError> {

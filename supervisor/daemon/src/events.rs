@@ -4,6 +4,8 @@
 //! Does not: hold payload. What children and guests said is escaped before it comes here.
 
 use edgeguard_attest::Proof;
+use edgeguard_attest::Receipt;
+use edgeguard_attest::VerifiedModule;
 use edgeguard_audit::Event;
 use edgeguard_sandbox::Report;
 
@@ -11,6 +13,7 @@ use crate::admit::Admitted;
 use crate::child::Exit;
 use crate::graphs::GraphHost;
 use crate::invoke::Ending;
+use crate::trust::Said;
 
 /// The daemon began.
 #[must_use]
@@ -38,14 +41,37 @@ pub fn policy_refused(file: &str, reason: &str) -> Event {
 
 /// A module may run.
 #[must_use]
-pub fn module_admitted(module: &str, digest: &str, proof: &Proof, policy: &[u8; 32], cached: bool) -> Event {
+pub fn module_admitted(name: &str, module: &VerifiedModule, receipt: &Receipt, policy: &[u8; 32], cached: bool) -> Event {
+    let proof = module.proof();
     Event::ModuleAdmitted {
-        module: module.into(),
-        digest: digest.into(),
-        key: proof.key.map(|key| key.to_string()).unwrap_or_default(),
+        module: name.into(),
+        digest: module.digest().to_string(),
+        key: signer_of(proof),
         algorithm: proof.algorithm.as_str().into(),
         policy_digest: hex::encode(policy),
         cached,
+        receipt: serde_json::from_str(receipt.as_str()).unwrap_or_default(),
+    }
+}
+
+/// Who signed: a key's fingerprint, or the identity and who vouches for it.
+fn signer_of(proof: &Proof) -> String {
+    match (&proof.key, &proof.keyless) {
+        (Some(key), _) => key.to_string(),
+        (None, Some(keyless)) => format!("{} by {}", keyless.identity, keyless.issuer),
+        (None, None) => String::new(),
+    }
+}
+
+/// What admission goes by is another than before.
+#[must_use]
+pub fn trust_changed(said: &Said) -> Event {
+    Event::TrustChanged {
+        trusted_root: said.root.clone(),
+        revocation_list: said.list,
+        freshness: said.freshness.clone(),
+        new_modules_refused: said.stale,
+        clock: said.clock.clone(),
     }
 }
 

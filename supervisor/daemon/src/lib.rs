@@ -24,7 +24,9 @@ pub mod handle;
 pub mod invoke;
 pub mod ledger;
 pub mod modules;
+pub mod signed_policy;
 pub mod startup;
+pub mod trust;
 pub mod worker;
 
 /// An error and its causes in one line, each said once.

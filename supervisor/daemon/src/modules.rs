@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -20,6 +21,8 @@ use tokio::sync::Semaphore;
 use crate::admit::Admitted;
 use crate::admit::Gate;
 use crate::events;
+use crate::signed_policy;
+use crate::trust::Said;
 use crate::worker::Standby;
 use crate::worker::Worker;
 use crate::worker::WorkerError;
@@ -122,8 +125,10 @@ impl Modules {
         let _one_at_a_time = self.loading.lock().await;
         let before = self.snapshot();
         let mut table = Table::default();
-        for (file, text) in policy_files(&self.gate.host.policy_dir) {
-            match text.and_then(|text| edgeguard_policy::parse(&file, &text).map_err(|mistakes| mistakes.to_string())) {
+        self.say_trust();
+        for (path, text) in policy_files(&self.gate.host.policy_dir) {
+            let file = path.display().to_string();
+            match text.and_then(|text| self.policy(&path, &text)) {
                 Ok(policy) => self.admit(&file, &policy, &before, &mut table).await,
                 Err(reason) => self.refuse_file(file, reason, &mut table),
             }
@@ -139,6 +144,36 @@ impl Modules {
         report
     }
 
+    /// A policy that counts: on a host that accepts signed ones only, its signature and revision come before its words.
+    fn policy(&self, path: &Path, text: &str) -> Result<Policy, String> {
+        let signed = signed_policy::check(&self.gate.trust, path, text.as_bytes()).map_err(|refusal| refusal.to_string())?;
+        let policy = edgeguard_policy::parse(&path.display().to_string(), text).map_err(|mistakes| mistakes.to_string())?;
+        signed.in_force(&self.gate.trust, &policy).map_err(|refusal| refusal.to_string())?;
+        Ok(policy)
+    }
+
+    /// Loads again when the trust material is no longer what it was at the last load: an import needs no `reload`, and a list that runs out is seen.
+    pub async fn follow_trust(&self) {
+        if self.say_trust() {
+            self.load().await;
+        }
+    }
+
+    /// Puts on record what is trusted, if that has changed.
+    fn say_trust(&self) -> bool {
+        let said = match self.gate.trust.now() {
+            Ok(now) => self.gate.trust.news(now.said()),
+            Err(error) => self.gate.trust.news(Said::nothing(&error)),
+        };
+        if let Some(said) = &said {
+            if said.stale {
+                tracing::warn!(freshness = said.freshness, clock = said.clock, "trust: new modules are refused");
+            }
+            self.gate.ledger.note(events::trust_changed(said));
+        }
+        said.is_some()
+    }
+
     async fn admit(&self, file: &str, policy: &Policy, before: &Table, table: &mut Table) {
         let name = policy.name.to_string();
         if table.modules.contains_key(&name) {
@@ -152,12 +187,26 @@ impl Modules {
                 _ => Arc::new(Module::admitted(name.clone(), admitted)),
             },
             Err(refusal) => {
+                if let Some(old) = before.modules.get(&name) {
+                    self.stop_if_told(old).await;
+                }
                 let refused = Refused { code: refusal.code(), reason: refusal.reason() };
                 tracing::error!(module = name, code = refused.code, "refused: {}", refused.reason);
                 Arc::new(Module::refused(name.clone(), refused))
             }
         };
         table.modules.insert(name, module);
+    }
+
+    /// Ends the worker of a module that was taken back with the word to stop it: what it runs is not waited for.
+    async fn stop_if_told(&self, module: &Module) {
+        let (Ok(admitted), Ok(now)) = (&module.state, self.gate.trust.now()) else { return };
+        if now.stops(&module.name, admitted)
+            && let Some(worker) = module.worker.lock().await.take()
+        {
+            tracing::error!(module = module.name, "stopped: it was taken back");
+            worker.kill();
+        }
     }
 
     fn refuse_file(&self, file: String, reason: String, table: &mut Table) {
@@ -310,15 +359,21 @@ async fn retire(module: Arc<Module>) {
 }
 
 /// The `*.toml` files of the directory in the order of their names, each with its text or why it has none.
-fn policy_files(dir: &Path) -> Vec<(String, Result<String, String>)> {
+fn policy_files(dir: &Path) -> Vec<(PathBuf, Result<String, String>)> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) => return vec![(dir.display().to_string(), Err(format!("cannot list the policy directory: {error}")))],
+        Err(error) => return vec![(dir.to_path_buf(), Err(format!("cannot list the policy directory: {error}")))],
     };
     let mut paths: Vec<_> =
         entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.display().to_string(), policy_text(&path))).collect()
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = policy_text(&path);
+            (path, text)
+        })
+        .collect()
 }
 
 fn policy_text(path: &Path) -> Result<String, String> {

@@ -26,6 +26,7 @@ use crate::graphs::Graphs;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
 use crate::modules::Modules;
+use crate::trust::Trust;
 
 /// Why the daemon does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,8 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
 
     // 4. Admit.
     let control_path = host.control.clone();
-    let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), host }));
+    let trust = Trust::new(&host);
+    let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), trust, host }));
     let report = modules.load().await;
     tracing::info!(admitted = report.admitted.len(), refused = report.refused.len(), "policies loaded");
     tokio::spawn(Arc::clone(&modules).prepare_standby());
@@ -138,6 +140,7 @@ impl Signals {
 /// The daemon's own loop: signals, the watchdog, the clock.
 async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledger) {
     let mut janitor = tokio::time::interval(Duration::from_secs(10));
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
     loop {
         tokio::select! {
@@ -148,7 +151,13 @@ async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledge
                 modules.load().await;
                 notify(&[NotifyState::Ready]);
             }
-            _ = janitor.tick() => modules.end_idle_workers().await,
+            _ = janitor.tick() => {
+                modules.end_idle_workers().await;
+                modules.follow_trust().await;
+            }
+            _ = hourly.tick() => if let Err(error) = modules.gate().trust.keep_time() {
+                tracing::error!(error = crate::chain(&error), "the time that has passed is not remembered");
+            },
             // Fed by the loop that serves, and only while the journal's thread answers it.
             _ = watchdog.tick() => if ledger.stats().await.is_some() {
                 notify(&[NotifyState::Watchdog]);

@@ -41,6 +41,13 @@ pub async fn render(control: &Control) -> String {
     }
     head(&mut page, "edgeguard_policy_files_refused", "Policy files that say nothing valid.", "gauge");
     let _ = writeln!(page, "edgeguard_policy_files_refused {}", control.modules.refused_files().len());
+    let now = control.modules.gate().trust.now();
+    head(&mut page, "edgeguard_trust_fresh", "1 while trust material is young enough to admit new modules.", "gauge");
+    let _ = writeln!(page, "edgeguard_trust_fresh {}", u8::from(now.as_ref().is_ok_and(|now| !now.said().stale)));
+    if let Some(list) = now.as_ref().ok().and_then(|now| now.revocations.as_ref()) {
+        head(&mut page, "edgeguard_revocations_expire_seconds", "When the revocation list expires, in seconds since 1970.", "gauge");
+        let _ = writeln!(page, "edgeguard_revocations_expire_seconds {}", list.expires().0);
+    }
     head(&mut page, "edgeguard_journal_usable", "1 while the journal takes records; nothing new begins while it is 0.", "gauge");
     let _ = writeln!(page, "edgeguard_journal_usable {}", u8::from(control.modules.gate().ledger.usable().is_ok()));
     page

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Control;
 use crate::modules::Module;
+use crate::trust::Trust;
 
 /// Everything an operator asks about first: which modules are in force and why others are not, which processes run, what they hold, what is recorded.
 pub async fn status(control: &Control) -> Value {
@@ -35,8 +36,28 @@ pub async fn status(control: &Control) -> Value {
         "modules": modules,
         "refused_policy_files": refused_files,
         "graphs": graphs,
+        "trust": trust(&control.modules.gate().trust),
         "journal": { "usable": ledger.usable().is_ok(), "stats": ledger.stats().await },
     })
+}
+
+/// What admission goes by, and how long it still may.
+fn trust(trust: &Trust) -> Value {
+    match trust.now() {
+        Ok(now) => {
+            let said = now.said();
+            json!({
+                "trusted_root_sha256": said.root,
+                "revocation_list": said.list,
+                "revocations_until": now.revocations.as_ref().map(|list| list.expires().to_string()),
+                "freshness": said.freshness,
+                "new_modules_refused": said.stale,
+                "clock": said.clock,
+                "time_floor": now.clock.floor().to_string(),
+            })
+        }
+        Err(error) => json!({ "error": { "code": error.code(), "reason": crate::chain(&error) } }),
+    }
 }
 
 fn module_status(module: &Module) -> Value {
@@ -48,7 +69,8 @@ fn module_status(module: &Module) -> Value {
             json!({
                 "digest": admitted.digest.to_string(),
                 "policy": hex::encode(admitted.policy_digest),
-                "signer": admitted.signer,
+                "signers": admitted.signers,
+                "version": admitted.version,
                 "dirs": admitted.dirs_in_words(),
                 "graphs": admitted.graphs_in_words(),
                 "instances": admitted.limits.instances,

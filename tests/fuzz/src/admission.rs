@@ -1,0 +1,1 @@
+//! What a vendor ships beside a module.

@@ -1,0 +1,79 @@
+//! The parsers that read what a stranger wrote, each as a function of bytes, and the inputs from which the search begins.
+//!
+//! Runs in: the fuzzer (`cargo xtask fuzz`) and this crate's tests. Does not: ship.
+//! Invariant of every target: it returns, it does not panic, and it never holds more than its bound of memory beyond the input.
+#![forbid(unsafe_code)]
+
+
+
+mod policy;
+
+use std::alloc::System;
+
+use cap::Cap;
+
+/// Counts what is allocated, and refuses what would go beyond a limit.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// One parser.
+#[derive(Debug)]
+pub struct Target {
+    /// How the command line calls it.
+    pub name: &'static str,
+    /// What it reads.
+    pub reads: &'static str,
+    /// The most memory it may hold at once, in bytes.
+    pub memory: usize,
+    /// The longest input that is worth trying, in bytes. Longer ones are refused by their size, which has a test of its own.
+    pub longest: usize,
+    run: fn(&[u8]),
+    /// Inputs from which the search begins: good ones, so that it gets past the first check.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target, in the order in which `cargo xtask fuzz` takes them.
+pub const TARGETS: &[&Target] = &[
+    &policy::POLICY,
+    &policy::HOST,
+    &policy::IMPORTS,
+];
+
+const MIB: usize = 1 << 20;
+
+/// The target of this name.
+#[must_use]
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name).copied()
+}
+
+impl Target {
+    /// Runs it on one input. An allocation beyond the target's bound fails, and ends the process: that is the finding.
+    pub fn run(&self, input: &[u8]) {
+        let bound = ALLOCATOR.allocated().saturating_add(self.memory);
+        // The limit is never below what is allocated, so this cannot fail.
+        let _ = ALLOCATOR.set_limit(bound);
+        (self.run)(input);
+        let _ = ALLOCATOR.set_limit(usize::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_takes_its_seeds_and_what_is_left_of_them() {
+        for target in TARGETS {
+            let seeds = (target.seeds)();
+            assert!(!seeds.is_empty(), "{}: a search that begins from nothing stays at the first check", target.name);
+            for seed in seeds {
+                assert!(seed.len() <= target.longest, "{}: a seed of {} bytes is longer than any input tried", target.name, seed.len());
+                target.run(&seed);
+                for end in (0..seed.len()).step_by(1 + seed.len() / 64) {
+                    target.run(&seed[..end]);
+                }
+            }
+        }
+    }
+}
