@@ -25,7 +25,7 @@ use edgeguard_attest::TrustMaterial;
 use edgeguard_attest::TrustedKey;
 use edgeguard_attest::conformance;
 use edgeguard_attest::conformance::BundleVersions;
-use sigstore_verify::trust_root::SIGSTORE_STAGING_TRUSTED_ROOT;
+use sigstore_trust_root::SIGSTORE_STAGING_TRUSTED_ROOT;
 
 use crate::arguments::Arguments;
 use crate::arguments::By;

@@ -159,7 +159,7 @@ const CASES: &[Case] = &[
         Identity("w.vollprecht@gmail.com", GITHUB_LOGIN),
         CONDA,
         Some("EG2002"),
-        Some("EG2009"),
+        Some("EG2002"),
     ),
     case(
         "sigstore-verify:bundles/cosign-v3-blob.sigstore.json",

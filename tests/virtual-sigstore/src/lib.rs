@@ -2,7 +2,7 @@
 //! the trusted root that names them, and signers that make bundles with them.
 //!
 //! Runs in: tests, never in the product. Everything happens in June 2025 and with keys that anybody can derive.
-//! What it makes honestly passes the field's verifier (this crate's own tests); what it makes with a [`Tamper`] is wrong in
+//! What it makes honestly passes the field's verifier (`attest/tests/keyless_honest.rs`); what it makes with a [`Tamper`] is wrong in
 //! exactly that one way, so that a test which expects a refusal knows what was refused.
 //!
 //! ```
