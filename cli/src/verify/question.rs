@@ -75,8 +75,7 @@ impl Question {
             }
             None => HostConfig::default(),
         };
-        let rules =
-            edgeguard_admission::rules(&policy, |key| read_key(key)).map_err(|source| Failed::Rules(path.to_owned(), Box::new(source)))?;
+        let rules = edgeguard_admission::rules(&policy, read_key).map_err(|source| Failed::Rules(path.to_owned(), Box::new(source)))?;
         let file = args.module.clone().unwrap_or_else(|| policy.path.clone());
         let material = match &args.trusted_root {
             Some(path) => root(path)?,
