@@ -1,6 +1,6 @@
 //! How fast calls pass from a guest thread into the journal, and how small they become.
 //!
-//! Run with `cargo run --release -p edgeguard-audit --example pipeline`. One thread does everything in turn, so the rates are those of one core.
+//! Run with `cargo run --release -p edgeguard-audit --example pipeline [FOLDER]`. One thread does everything in turn, so the rates are those of one core.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::os::fd::AsFd as _;
@@ -10,11 +10,14 @@ use std::time::Instant;
 use edgeguard_audit::Consumer;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
+use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Producer;
 use edgeguard_audit::RING_LEN;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
+use edgeguard_audit::Trust;
 use edgeguard_audit::boottime_ns;
 use edgeguard_audit::call_id;
 use edgeguard_sandbox::SharedMemory;
@@ -199,7 +202,46 @@ fn events() {
     }
 }
 
+/// How fast a sealed journal is checked: large frames, and what a gateway writes. With an argument, the journal and its keys stay in that folder.
+fn sealed(keep: Option<&std::path::Path>) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = keep.unwrap_or(dir.path());
+    let keys = Keys::load(&root.join("keys"), None).unwrap();
+    let (mut journal, _) = Journal::open_with(&root.join("audit"), "bench", Options::sealed(keys)).unwrap();
+    let source = Source::new("voice-gate", uuid::Uuid::from_u128(1), [1; 32], [2; 32]);
+    let mut noise = Noise(3);
+    let (record, _) = looping(1).remove(0);
+    let start = Instant::now();
+    for round in 0..2000 {
+        let text = |noise: &mut Noise| -> Vec<u8> { (0..120).flat_map(|_| noise.next().to_le_bytes()).collect() };
+        let batch: Vec<_> = (0..100).map(|_| (record, Some(text(&mut noise)))).collect();
+        journal.calls(&source, &batch).unwrap();
+        if round % 10 == 0 {
+            journal.flush().unwrap();
+            journal.event(&Event::InvocationStarted { id: "i".into(), module: "m".into(), instance: "w".into(), peer_uid: 7 }).unwrap();
+        }
+    }
+    let stats = journal.close().unwrap();
+    let mb = stats.bytes as f64 / 1e6;
+    println!("sealed   {mb:.0} MB in {} frames written at {:.0} MB/s", stats.frames, mb / start.elapsed().as_secs_f64());
+    for contents in [false, true] {
+        let trust = Trust { contents, ..Trust::default() };
+        // Processor time: what else the machine does is not the verifier's doing.
+        let start = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let found = edgeguard_audit::verify_with(&root.join("audit"), &trust, |_, _| {});
+        assert_eq!((found.verdict, found.sealed), (edgeguard_audit::Verdict::Ok, found.frames));
+        let what = if contents { "with every call read" } else { "by its seals" };
+        let end = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let seconds = (end.tv_sec - start.tv_sec) as f64 + (end.tv_nsec - start.tv_nsec) as f64 / 1e9;
+        println!("{:8} verified {what} at {:.2} GB per second of processor time", "", mb / 1e3 / seconds);
+    }
+}
+
 fn main() {
+    if let Some(root) = std::env::args_os().nth(1) {
+        return sealed(Some(root.as_ref()));
+    }
+    sealed(None);
     push();
     events();
     pipeline("mixed", &mixed(2_000_000));

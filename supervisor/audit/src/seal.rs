@@ -13,6 +13,9 @@ use std::time::Instant;
 use crate::disk::Disk;
 use crate::disk::DiskFile;
 use crate::error::JournalError;
+use crate::frame::FrameType;
+use crate::frame::HEADER_LEN;
+use crate::frame::Header;
 use crate::keys::Keys;
 use crate::leaves::Leaves;
 use crate::note;
@@ -99,9 +102,9 @@ pub(crate) fn last_epoch(dir: &Path, below: u64) -> io::Result<Option<Note>> {
     for (_, path) in segment::list(dir, Tier::Security)?.into_iter().rev() {
         let bytes = segment::read(&path)?;
         let scan = segment::scan(&bytes);
-        let epochs = scan.frames.iter().filter(|(_, header)| header.kind == crate::frame::FrameType::Epoch && header.frame_no < below);
-        if let Some((at, header)) = epochs.last() {
-            let payload = bytes.get(at + crate::frame::HEADER_LEN..at + header.len()).unwrap_or_default();
+        let is_epoch = |(_, header): &&(usize, Header)| header.kind == FrameType::Epoch && header.frame_no < below;
+        if let Some((at, header)) = scan.frames.iter().rfind(is_epoch) {
+            let payload = bytes.get(at + HEADER_LEN..at + header.len()).unwrap_or_default();
             return Ok(std::str::from_utf8(payload).ok().and_then(|text| Note::parse(text).ok()));
         }
     }

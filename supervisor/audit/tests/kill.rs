@@ -9,8 +9,11 @@ use std::process::Stdio;
 
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
+use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Record;
+use edgeguard_audit::Recovery;
 use edgeguard_audit::Source;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::boottime_ns;
@@ -25,9 +28,15 @@ fn started(pid: u32) -> Event {
     Event::DaemonStarted { version: "0.1.0".into(), pid }
 }
 
+/// The sealed journal in this folder.
+fn open(dir: &Path) -> (Journal, Recovery) {
+    let keys = Keys::load(&dir.join("keys"), None).unwrap();
+    Journal::open_with(&dir.join("audit"), "gateway-7", Options::sealed(keys)).unwrap()
+}
+
 /// Writes until it is killed; says each event that the journal has taken.
 fn write(dir: &Path) {
-    let (mut journal, _) = Journal::open(dir, "gateway-7").unwrap();
+    let (mut journal, _) = open(dir);
     let source = Source::new("m", uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
     for n in 0.. {
         let record = Record {
@@ -47,6 +56,7 @@ fn write(dir: &Path) {
         println!("\ntaken {n}");
         if n.is_multiple_of(50) {
             journal.commit().unwrap();
+            journal.flush().unwrap();
         }
     }
 }
@@ -60,7 +70,7 @@ fn writer() {
 }
 
 fn events(dir: &Path) -> Vec<u32> {
-    let mut reader = Reader::open(dir).unwrap();
+    let mut reader = Reader::open(&dir.join("audit")).unwrap();
     let mut pids = Vec::new();
     while let Some(frame) = reader.next_frame().unwrap() {
         if let Content::Events(items) = reader.decode(&frame).unwrap() {
@@ -96,11 +106,12 @@ fn a_killed_daemon_loses_no_event_that_was_taken() {
         child.wait().unwrap();
 
         // The next start finds it unclean, and everything that was said to be taken is there.
-        let (journal, recovery) = Journal::open(dir.path(), "gateway-7").unwrap();
+        let (journal, recovery) = open(dir.path());
         assert!(recovery.unclean && recovery.damage.is_empty(), "{recovery:?}");
         drop(journal);
-        let found = verify(dir.path(), |_, _| {});
+        let found = verify(&dir.path().join("audit"), |_, _| {});
         assert_eq!(found.verdict, Verdict::Ok, "round {round}");
+        assert_eq!(found.sealed, found.frames, "round {round}");
         let written = events(dir.path());
         let of_this_round = &written[expected..];
         assert!(of_this_round.len() >= taken.len(), "{} written, {} taken", of_this_round.len(), taken.len());

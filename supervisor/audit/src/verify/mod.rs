@@ -212,6 +212,8 @@ struct State<'a> {
     tree: Tree,
     chain: Chain,
     retired: Option<Retired>,
+    /// Dictionaries of the current segment of calls that nobody has needed yet.
+    unread: Vec<Frame>,
     /// What the journal holds of checkpoints that others have signed.
     anchors: Vec<Note>,
     /// Frames below this are said to be sealed, which is found out at the end.
@@ -230,6 +232,7 @@ impl<'a> State<'a> {
             tree: Tree::default(),
             chain: Chain::default(),
             retired: None,
+            unread: Vec::new(),
             anchors: Vec::new(),
             claimed: 0,
             open_times: None,
@@ -251,7 +254,7 @@ impl<'a> State<'a> {
             let upto = next.as_ref().map_or(reader.position(), |frame| frame.header.frame_no);
             self.gap(upto, reader, found)?;
             let Some(frame) = next else { return Ok(()) };
-            self.frame(&frame, reader, found)?;
+            self.frame(frame, reader, found)?;
             reader.origin().clone_into(&mut found.origin);
         }
     }
@@ -290,8 +293,8 @@ impl<'a> State<'a> {
         Retired::look(self.dir).map_err(|error| Verdict::Unreadable { why: format!("the journal's own frames: {error}") })
     }
 
-    fn frame(&mut self, frame: &Frame, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
-        let header = &frame.header;
+    fn frame(&mut self, frame: Frame, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
+        let header = frame.header;
         let number = header.frame_no;
         let place = || format!("frame {number} in `{}`", frame.segment_name());
         let tampered = |why: String| Verdict::Tampered { place: place(), why, from: number, to: number.saturating_add(1) };
@@ -319,11 +322,12 @@ impl<'a> State<'a> {
             return Err(tampered(format!("it begins with event {}, expected {next_seq}", header.first_seq)));
         }
         *next_seq = header.first_seq.saturating_add(header.n.into());
-        if header.kind == FrameType::Detail && number < self.claimed && !self.trust.contents {
+        let kind = header.kind;
+        if tier == 1 && number < self.claimed && !self.trust.contents {
             // What is in a frame that is signed for was written so. That it is will be shown at the end.
             found.records += u64::from(header.n);
         } else {
-            self.content(frame, reader, found, tampered)?;
+            self.content(&frame, reader, found, tampered)?;
         }
         if number < self.claimed {
             self.open_times = None;
@@ -340,6 +344,10 @@ impl<'a> State<'a> {
         found.head = hex::encode(leaf);
         self.leaf = Some(leaf);
         self.tree.push(leaf);
+        if kind == FrameType::Dict && number < self.claimed && !self.trust.contents {
+            self.unread.retain(|before| before.segment == frame.segment);
+            self.unread.push(frame);
+        }
         Ok(())
     }
 
@@ -351,6 +359,12 @@ impl<'a> State<'a> {
         tampered: impl Fn(String) -> Verdict,
     ) -> Result<(), Verdict> {
         let number = frame.header.frame_no;
+        if frame.tier == Tier::Detail {
+            // Calls behind the last seal name strings that stand before it in their segment.
+            for before in std::mem::take(&mut self.unread).iter().filter(|before| before.segment == frame.segment) {
+                reader.decode(before).map_err(|error| judge(error, before.header.frame_no))?;
+            }
+        }
         match reader.decode(frame).map_err(|error| judge(error, number))? {
             Content::Boot(opened) => {
                 if opened.head != self.leaf.map(hex::encode).unwrap_or_default() {
