@@ -23,6 +23,7 @@ use house::uid;
 fn received(house: &mut House, calls: u64) -> Vec<BTreeMap<String, String>> {
     let path = house.path("journal.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     house.write(calls);
     house.configure(&format!("[[journald]]\nname = \"journal\"\npath = \"{}\"\n", path.display()));
     let _exporter = house.start();

@@ -97,6 +97,7 @@ fn a_stream_and_a_datagram_socket_receive_every_entry() {
     let (stream, log) = (house.path("stream.sock"), house.path("log.sock"));
     let listener = UnixListener::bind(&stream).unwrap();
     let socket = UnixDatagram::bind(&log).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     house.configure(&format!(
         "[[unix]]\nname = \"stream\"\npath = \"{}\"\n[[unix]]\nname = \"log\"\npath = \"{}\"\ndatagram = true\n",
         stream.display(),
