@@ -93,23 +93,23 @@ fn refusals_by_rules() -> Vec<Rejection> {
         let text = json!({ "version": 1, "list": 7, "issued": at(-1).to_string(), "expires": at(30).to_string(), "revoked": [entry] });
         Some(Revocations::from_json(text.to_string().as_bytes()).unwrap())
     };
-    let revoked = |entry: Value| world(&|world| world.revocations = list(entry.clone())).refuses(&[bare.clone()]);
+    let revoked = |entry: Value| world(&|world| world.revocations = list(entry.clone())).refuses(std::slice::from_ref(&bare));
     let ahead = Clock::new(now(), at(4000), ClockLimits::default());
     let stale = || Staleness::Stale { what: "revocation list 7".into(), since: at(-1) };
     let expiring = of(&|release| release.expires = Some(at(-1)));
     let approved_by_ops = |approval: &Approval| approved(&keys.ops[0], approval);
     vec![
         plain().refuses(&vec![bare.clone(); 9]),
-        signer_with(Window::default(), EvidenceWanted::Log).refuses(&[bare.clone()]),
-        signer_with(Window::default(), EvidenceWanted::Timestamp).refuses(&[bare.clone()]),
-        signer_with(window(None, Some(-1)), EvidenceWanted::None).refuses(&[bare.clone()]),
-        signer_with(window(Some(1), None), EvidenceWanted::None).refuses(&[bare.clone()]),
+        signer_with(Window::default(), EvidenceWanted::Log).refuses(std::slice::from_ref(&bare)),
+        signer_with(Window::default(), EvidenceWanted::Timestamp).refuses(std::slice::from_ref(&bare)),
+        signer_with(window(None, Some(-1)), EvidenceWanted::None).refuses(std::slice::from_ref(&bare)),
+        signer_with(window(Some(1), None), EvidenceWanted::None).refuses(std::slice::from_ref(&bare)),
         revoked(json!({ "key": keys.vendor.public().id().to_string(), "reason": "laptop was stolen" })),
         revoked(json!({ "digest": this_module().to_string(), "reason": "crashes on silence" })),
         revoked(json!({ "module": SLOT, "belowVersion": 9, "reason": "reads past its input" })),
         approvals(2).refuses(&[of(&|_| ()), approved_by_ops(&approval())]),
         approvals(1).refuses(&[of(&|_| ()), of(&|_| ())]),
-        world(&|world| world.rules.requirements.clear()).refuses(&[bare.clone()]),
+        world(&|world| world.rules.requirements.clear()).refuses(std::slice::from_ref(&bare)),
         built_by(provenance_of("https://ci.example/other", "https://ci.example/type/v1", &[])).refuses(&[built()]),
         built_by(provenance_of("https://ci.example/builder", "https://ci.example/type/v2", &[])).refuses(&[built()]),
         built_by(provenance_of("https://ci.example/builder", "https://ci.example/type/v1", &[("ref", "refs/tags/v9")])).refuses(&[built()]),
@@ -119,8 +119,8 @@ fn refusals_by_rules() -> Vec<Rejection> {
         approvals(1).refuses(&[of(&|_| ()), approved_by_ops(&Approval { version: Some(7), ..approval() })]),
         world(&|world| world.rules.min_version = Some(9)).refuses(&[of(&|_| ())]),
         world(&|world| world.known = Some(known(Some(9), ModuleDigest([9; 32])))).refuses(&[of(&|_| ())]),
-        world(&|world| world.rules.min_version = Some(9)).refuses(&[bare.clone()]),
-        world(&|world| world.stale = stale()).refuses(&[bare.clone()]),
+        world(&|world| world.rules.min_version = Some(9)).refuses(std::slice::from_ref(&bare)),
+        world(&|world| world.stale = stale()).refuses(std::slice::from_ref(&bare)),
         world(&|world| world.clock = ahead).refuses(&[of(&|release| release.expires = Some(at(1)))]),
         plain().refuses(&[expiring]),
         plain().refuses(&[of(&|release| release.not_before = Some(at(1)))]),

@@ -81,7 +81,8 @@ impl Provenance {
 /// `found` is canonical JSON.
 fn same_parameter(wanted: &str, found: &str) -> bool {
     if found.starts_with('"') {
-        return found == serde_json::Value::from(wanted).to_string();
+        let quoted = serde_json::Value::from(wanted).to_string();
+        return found == quoted;
     }
     Json::parse(wanted.as_bytes(), "parameter").is_ok_and(|json| canonical(&json) == found)
 }
