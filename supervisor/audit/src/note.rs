@@ -25,7 +25,7 @@ const MAX_NAME: usize = 200;
 /// Text that is not a note, or not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadNote {
-    /// Longer than [`MAX_NOTE`].
+    /// Longer than 64 KiB.
     #[error("is longer than {MAX_NOTE} bytes")]
     Long,
     /// Not text, an empty line, and signature lines.

@@ -153,7 +153,7 @@ pub enum Content {
     Dictionary,
     /// The journal was closed in order.
     Account(Stats),
-    /// A signing epoch began, by this signed note; checking it is [`crate::verify`]'s affair.
+    /// A signing epoch began, by this signed note; checking it is [`crate::verify()`]'s affair.
     Epoch(EpochStart, Note),
     /// A segment of calls was deleted.
     Retention(Retention),
@@ -261,7 +261,7 @@ impl Reader {
     }
 
     /// How many frames were passed over because they are older than every segment of calls that is there. Whether they were deleted in order is
-    /// what [`crate::verify`] finds out.
+    /// what [`crate::verify()`] finds out.
     #[must_use]
     pub const fn retired(&self) -> u64 {
         self.retired

@@ -6,6 +6,8 @@
 //! Invariant: with keys, at most 1024 frames or one second of them are without a seal, and only frames on the disk are sealed.
 //! Does not: delete anything but segments of calls that are over their budget, and none of which a sealed frame does not say so.
 
+mod upkeep;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
@@ -34,12 +36,8 @@ use crate::frame::FrameType;
 use crate::frame::Header;
 use crate::keys::Keys;
 use crate::leaves::Leaves;
-use crate::note::Note;
-use crate::note::Signed;
-use crate::note::VerifierKey;
 use crate::payload::Boot;
 use crate::payload::Genesis;
-use crate::payload::Retention;
 use crate::payload::event_json;
 use crate::position::Position;
 use crate::record::Record;
@@ -47,15 +45,9 @@ use crate::recover;
 use crate::recover::Recovery;
 use crate::seal;
 use crate::seal::Sealer;
-use crate::segment;
-use crate::segment::Scan;
 use crate::segment::Segment;
-use crate::segment::Stop;
 use crate::segment::Tier;
-use crate::statement::Checkpoint;
-use crate::statement::NONCE_LEN;
 use crate::text::cut;
-use crate::tree::Tree;
 
 /// What is not durable at once is on the disk after this long, if the journal is [flushed](Journal::flush) so often.
 pub const SYNC_WITHIN: Duration = Duration::from_secs(1);
@@ -324,80 +316,6 @@ impl Journal {
         self.unsynced_since.map(|since| SYNC_WITHIN.saturating_sub(since.elapsed()))
     }
 
-    /// The public half of the identity key as `NAME+HASH+BASE64` (c2sp.org/signed-note); nothing without keys.
-    ///
-    /// # Errors
-    /// [`JournalError::Keys`]
-    pub fn verifier_key(&self) -> Result<Option<VerifierKey>, JournalError> {
-        self.sealer.as_ref().map(Sealer::verifier).transpose()
-    }
-
-    /// The answer to who asks whether this journal is alive: everything is on the disk, and the journal's state is signed together with `nonce`
-    /// (16 to 64 bytes that the asker has chosen), with the identity key and the current epoch's. A copy of an older journal cannot give it.
-    ///
-    /// # Errors
-    /// [`JournalError::Unsealed`], [`JournalError::Statement`] for a nonce of another length, and those of [`Journal::sync`].
-    pub fn attest(&mut self, nonce: &[u8]) -> Result<String, JournalError> {
-        if !NONCE_LEN.contains(&nonce.len()) {
-            return Err(JournalError::Statement("a nonce has 16 to 64 bytes"));
-        }
-        self.sync()?;
-        let sealer = self.sealer.as_ref().ok_or(JournalError::Unsealed)?;
-        Ok(sealer.answer(nonce, realtime_ns())?.to_string())
-    }
-
-    /// Keeps a checkpoint of this journal that somebody else has signed too: a witness, or whoever received it.
-    ///
-    /// # Errors
-    /// [`JournalError::Statement`] when it is not a checkpoint of this journal as it is; [`JournalError::Unsealed`], and those of
-    /// [`Journal::append`].
-    pub fn anchor(&mut self, note: &str) -> Result<(), JournalError> {
-        let key = self.verifier_key()?.ok_or(JournalError::Unsealed)?;
-        let parsed = Note::parse(note).map_err(|_| JournalError::Statement("the anchor is not a signed note"))?;
-        let checkpoint =
-            Checkpoint::parse(parsed.text()).map_err(|_| JournalError::Statement("the anchor is not a checkpoint of three lines"))?;
-        if checkpoint.origin != key.name() || parsed.signed_by(&key) != Signed::Good(None) {
-            return Err(JournalError::Statement("the anchor is not signed with this journal's identity key"));
-        }
-        let mut tree = Tree::default();
-        if checkpoint.size <= self.next_frame {
-            self.leaves.each(checkpoint.size, |leaf| tree.push(leaf)).map_err(JournalError::io("read the leaves", &self.dir))?;
-        }
-        if tree.size() != checkpoint.size || tree.root() != checkpoint.root {
-            return Err(JournalError::Statement("the anchor is of another history than this journal's"));
-        }
-        self.own_bytes(FrameType::Anchor, parsed.to_string().as_bytes())
-    }
-
-    /// Deletes the oldest segments of calls until they take at most `keep` bytes; the one being written stays. For each, a frame that lists what
-    /// was in it is on the disk and sealed before it goes; its leaves stay. Returns how many went. A damaged segment is evidence, and ends this.
-    ///
-    /// # Errors
-    /// [`JournalError::Unsealed`] without keys; [`JournalError`].
-    pub fn retire_detail(&mut self, keep: u64) -> Result<usize, JournalError> {
-        if self.sealer.is_none() {
-            return Err(JournalError::Unsealed);
-        }
-        let io = |what| JournalError::io(what, &self.dir);
-        let mut segments = VecDeque::new();
-        for (first, path) in segment::list(&self.dir, Tier::Detail).map_err(io("list segments"))? {
-            let len = std::fs::metadata(&path).map_err(io("read a segment"))?.len();
-            segments.push_back((first, path, len));
-        }
-        let mut gone = 0;
-        while segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep && (segments.len() > 1 || self.detail.segment.is_none()) {
-            let Some((first, path, _)) = segments.pop_front() else { break };
-            let bytes = segment::read(&path).map_err(JournalError::io("read a segment", &self.dir))?;
-            let Some(retention) = retention(&segment::scan(&bytes), first, bytes.len()) else { break };
-            self.own_frame(FrameType::Retention, &retention)?;
-            self.sync_files()?;
-            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir.join(Tier::Detail.folder())));
-            removed.map_err(JournalError::io("delete a segment", &self.dir))?;
-            gone += 1;
-        }
-        Ok(gone)
-    }
-
     /// Brings everything to the disk, buffered calls included.
     ///
     /// # Errors
@@ -643,22 +561,6 @@ impl Drop for Journal {
             let _ = self.finish();
         }
     }
-}
-
-/// What a whole segment holds, for the frame that says that it goes; nothing for one that is damaged or empty.
-fn retention(scan: &Scan, first: u64, len: usize) -> Option<Retention> {
-    let mut frames: Vec<(u64, u64)> = Vec::new();
-    for (_, header) in &scan.frames {
-        match frames.last_mut() {
-            Some((start, count)) if *start + *count == header.frame_no => *count += 1,
-            _ => frames.push((header.frame_no, 1)),
-        }
-    }
-    let (_, head) = scan.frames.first()?;
-    let (_, last) = scan.frames.last()?;
-    let next_seq = last.first_seq.saturating_add(last.n.into());
-    let segment = crate::cursor::segment_name(Tier::Detail, first);
-    (scan.stop == Stop::Clean).then_some(Retention { segment, frames, first_seq: head.first_seq, next_seq, bytes: len as u64 })
 }
 
 /// The kernel's id of this boot.
