@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::ClientConnection;
+use rustls::ProtocolVersion;
 use rustls::RootCertStore;
 use rustls::StreamOwned;
 use rustls::pki_types::CertificateDer;
@@ -166,6 +167,7 @@ impl Remote {
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp).map_err(failed)?;
         }
+        accepted(&mut connection, &mut tcp).map_err(failed)?;
         Ok(Stream::Tls(Box::new(StreamOwned::new(connection, tcp))))
     }
 }
@@ -247,6 +249,27 @@ impl io::Write for Stream {
     }
 }
 
+/// In TLS 1.3 the client is done before the server has judged its certificate, so that a refusal comes when entries are under way. A server that accepts
+/// sends a session ticket at once; one that sends none costs this wait.
+fn accepted(connection: &mut ClientConnection, tcp: &mut TcpStream) -> io::Result<()> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    tcp.set_read_timeout(Some(TICKET_WITHIN))?;
+    match connection.read_tls(tcp) {
+        Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        Ok(_) => {
+            let state = connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if state.peer_has_closed() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+        Err(error) => return Err(error),
+    }
+    tcp.set_read_timeout(Some(ANSWER_WITHIN))
+}
+
 /// Makes the cryptographic library ready, which reads and asks for more at first than it does later.
 pub fn warm_up() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]);
@@ -262,6 +285,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a receiver may be silent when it owes an answer, or take nothing when it is sent something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const TICKET_WITHIN: Duration = Duration::from_secs(2);
 const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 8;
 /// A system's whole bundle of authorities fits.
