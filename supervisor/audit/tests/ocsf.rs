@@ -15,6 +15,9 @@ use edgeguard_audit::Position;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
 use edgeguard_audit::call_id;
+use edgeguard_audit::encode::Encoder;
+use edgeguard_audit::encode::Form;
+use edgeguard_audit::encode::OcsfVersion;
 use edgeguard_audit::read::Call;
 use edgeguard_audit::read::Item;
 use proptest::prelude::*;
@@ -46,6 +49,14 @@ fn events() -> Vec<Event> {
             algorithm: text("ecdsa-p256-sha256"),
             policy_digest: digest.clone(),
             cached: true,
+            receipt: serde_json::json!({ "predicateType": "https://in-toto.io/attestation/svr/v0.1" }),
+        },
+        Event::TrustChanged {
+            trusted_root: digest.clone(),
+            revocation_list: Some(7),
+            freshness: text("fresh"),
+            new_modules_refused: true,
+            clock: text("steady"),
         },
         Event::ModuleRefused {
             module: text("voice-gate"),
@@ -184,10 +195,48 @@ fn the_same_place_has_the_same_uid_and_no_other_has() {
     assert_ne!(uid(1, 2, "a"), uid(1, 2, "b"));
 }
 
+#[test]
+fn a_downgrade_moves_what_has_no_place_and_loses_nothing() {
+    let event = Event::ControlRefused { peer_uid: 1001, what: "POST /v1/reload".into() };
+    let line = Encoder::new(exporter(), Form::Ocsf(OcsfVersion::V1_1)).event(&item(1, event)).line;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["metadata"]["version"], &line["status_id"]), (&"1.1.0".into(), &2.into()));
+    assert_eq!(
+        (&line["action_id"], &line["unmapped"]["action_id"], &line["unmapped"]["disposition"]),
+        (&serde_json::Value::Null, &2.into(), &"Blocked".into())
+    );
+    assert_eq!(line["unmapped"]["metadata_original_event_uid"], "gateway-7.example/0/1/2");
+}
+
+#[test]
+fn ecs_documents_have_the_words_that_ecs_allows() {
+    let encoder = Encoder::new(exporter(), Form::Ecs);
+    let denied = events().into_iter().find(|event| matches!(event, Event::Denied { .. })).unwrap();
+    let entry = encoder.event(&item(1, denied.clone()));
+    let document: serde_json::Value = serde_json::from_str(&entry.line).unwrap();
+    assert_eq!(document["@timestamp"], "2025-11-24T16:00:00.123456Z");
+    assert_eq!(document["event"]["type"], serde_json::json!(["access", "denied"]));
+    assert_eq!((&document["event"]["category"][0], &document["event"]["outcome"]), (&"file".into(), &"failure".into()));
+    assert_eq!((&document["file"]["path"], &document["event"]["id"]), (&"/etc/shadow".into(), &entry.uid.as_str().into()));
+    // Whatever the form, the same entry has the same id.
+    let ocsf: serde_json::Value = serde_json::from_str(&exporter().event(&item(1, denied))).unwrap();
+    assert_eq!(ocsf["metadata"]["uid"], entry.uid.as_str());
+    let categories =
+        ["api", "authentication", "configuration", "database", "driver", "email", "file", "host", "iam", "library", "network", "process"];
+    for event in events() {
+        let line = encoder.event(&item(1, event)).line;
+        let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(categories.contains(&document["event"]["category"][0].as_str().unwrap()), "{line}");
+        assert!(document["host"]["boot"]["id"].is_string() && line.len() <= MAX_LINE, "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_a_line_too_long_or_breaks_it(text in proptest::collection::vec(any::<u8>(), 0..5000), long in any::<String>(), times in 1usize..2000) {
         let call = call("wasi_snapshot_preview1", "path_open", Outcome::Ok, Some(&text));
+        let other_call = call.clone();
+        let other_grants = Event::GrantsGiven { module: "m".into(), dirs: vec![long.clone(); 300], graphs: vec![long.clone(); 300] };
         let event = Event::PolicyRefused { file: "f".into(), reason: long.repeat(times) };
         let report = serde_json::json!({ "list": vec![long.clone(); 200] });
         let started = Event::ProcessStarted { pid: 1, role: "worker".into(), subject: long.clone(), report };
@@ -198,6 +247,12 @@ proptest! {
             let value: serde_json::Value = serde_json::from_str(&line).unwrap();
             prop_assert!(value["metadata"]["uid"].is_string());
         }
+        for form in [Form::Ecs, Form::Ocsf(OcsfVersion::V1_1), Form::Ocsf(OcsfVersion::V1_5)] {
+            let encoder = Encoder::new(exporter(), form);
+            for line in [encoder.call(&item(1, other_call.clone())).unwrap().line, encoder.event(&item(4, other_grants.clone())).line] {
+                prop_assert!(line.len() <= MAX_LINE && serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{} {line}", line.len());
+            }
+        }
     }
 }
 
@@ -206,25 +261,32 @@ const VALIDATE: &str = r#"
 import json, sys
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
-ocsf = get_ocsf_schema("1.8.0")
-schemas, bad = OcsfJsonSchemaEmbedded(ocsf), 0
-names = {c["uid"]: n for n, c in ocsf["classes"].items()}
+bad, of = 0, {}
+def version(v):
+    if v not in of:
+        ocsf = get_ocsf_schema(v)
+        of[v] = (ocsf, OcsfJsonSchemaEmbedded(ocsf), {c["uid"]: n for n, c in ocsf["classes"].items()}, {})
+    return of[v]
 for line in sys.stdin:
     e = json.loads(line)
-    name = names[e["class_uid"]]
-    schema = schemas.get_class_schema(name, e["metadata"]["profiles"])
-    errors = [f"{list(x.path)}: {x.message}" for x in Draft202012Validator(schema).iter_errors(e)]
+    ocsf, schemas, names, known = version(e["metadata"]["version"])
+    name, profiles = names[e["class_uid"]], e["metadata"]["profiles"]
+    key = (name, *profiles)
+    if key not in known: known[key] = Draft202012Validator(schemas.get_class_schema(name, profiles))
+    errors = [f"{list(x.path)}: {x.message}" for x in known[key].iter_errors(e)]
+    if not set(profiles) <= set(ocsf["classes"][name]["profiles"]): errors.append(f"profiles {profiles}")
     if e["type_uid"] != e["class_uid"] * 100 + e["activity_id"]: errors.append("type_uid")
     attributes = ocsf["classes"][name]["attributes"]
     for field in ("activity_id", "severity_id", "status_id", "action_id", "disposition_id"):
+        if field not in e: continue
         caption = attributes[field]["enum"][str(e[field])]["caption"]
         if e[field] != 99 and e[field.replace("_id", "_name") if field == "activity_id" else field[:-3]] != caption: errors.append(f"{field}: {caption}")
-    if errors: bad += 1; print(e["metadata"]["event_code"], e["class_uid"], errors)
+    if errors: bad += 1; print(e["metadata"]["version"], e["metadata"]["event_code"], e["class_uid"], errors)
 sys.exit(bad != 0)
 "#;
 
 #[test]
-fn every_line_is_valid_by_the_schema() {
+fn every_line_is_valid_by_the_schema_of_every_version() {
     let python = std::env::var_os("EDGEGUARD_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let imports = Command::new(&python).args(["-c", "import jsonschema, ocsf_json_schema"]).stderr(Stdio::null()).status();
     if !imports.is_ok_and(|status| status.success()) {
@@ -232,14 +294,27 @@ fn every_line_is_valid_by_the_schema() {
         eprintln!("skipped: needs `pip install ocsf-json-schema==1.2.0 jsonschema==4.26.0` (EDGEGUARD_TEST_PYTHON names the Python)");
         return;
     }
-    let mut lines = lines();
-    for interface in INTERFACES {
-        for function in interface.functions {
+    let mut all = lines();
+    for version in OcsfVersion::ALL {
+        let encoder = Encoder::new(exporter(), Form::Ocsf(version));
+        all.extend(events().into_iter().zip(0..).map(|(event, frame)| encoder.event(&item(frame, event)).line));
+        let every = INTERFACES.iter().flat_map(|interface| interface.functions.iter().map(|function| (interface.name, *function)));
+        for (interface, function) in every {
             let path: Option<&[u8]> = Some(b"a/b");
-            lines.extend(exporter().call(&item(1, call(interface.name, function, Outcome::Ok, path))));
-            lines.extend(exporter().call(&item(1, call(interface.name, function, Outcome::Error, None))));
+            for call in [call(interface, function, Outcome::Ok, path), call(interface, function, Outcome::Error, None)] {
+                all.extend(encoder.call(&item(1, call)).map(|entry| entry.line));
+            }
+        }
+        // What had to be cut is valid too.
+        let long = Event::PolicyRefused { file: "f".into(), reason: "x".repeat(50_000) };
+        let grants = Event::GrantsGiven { module: "m".into(), dirs: vec!["d".repeat(200); 300], graphs: Vec::new() };
+        for event in [long, grants] {
+            let line = encoder.event(&item(2, event)).line;
+            assert!(line.len() <= MAX_LINE && line.contains("\"is_truncated\":true"), "{version}: {}", line.len());
+            all.push(line);
         }
     }
+    let lines = all;
     let (valid, said) = validate(&python, &lines);
     assert!(valid, "{said}");
     // The check itself can fail.

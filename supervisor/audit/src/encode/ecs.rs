@@ -120,8 +120,7 @@ fn document(event: &Value, time_ns: u64) -> Value {
             set(&mut document, "/edgeguard", to, value.clone());
         }
     }
-    let hashes: Vec<Value> =
-        ["/process/hash/sha256", "/file/hash/sha256"].iter().filter_map(|at| document.pointer(at).cloned()).collect();
+    let hashes: Vec<Value> = ["/process/hash/sha256", "/file/hash/sha256"].iter().filter_map(|at| document.pointer(at).cloned()).collect();
     if !hashes.is_empty() {
         put(&mut document, "related.hash", hashes.into());
     }
