@@ -78,7 +78,7 @@ fn search(fuzzer: &Path, name: &str, arguments: &Arguments) -> Result<()> {
 
 /// The names of all targets, as the fuzzer itself lists them.
 fn list(fuzzer: &Path) -> Result<Vec<String>> {
-    Ok(shell::output(fuzz(fuzzer, "list"))?.split_whitespace().map(str::to_owned).collect())
+    Ok(shell::output(&mut fuzz(fuzzer, "list"))?.split_whitespace().map(str::to_owned).collect())
 }
 
 fn fuzz(fuzzer: &Path, name: &str) -> Command {

@@ -67,6 +67,7 @@ enum Command {
     Taken(Box<Taken>),
     Detach { id: SourceId, reply: oneshot::Sender<()> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
+    Attest { nonce: Vec<u8>, reply: oneshot::Sender<Result<String, LedgerError>> },
     Stop,
 }
 
@@ -151,6 +152,16 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Stats(reply));
         answer.await.ok()
+    }
+
+    /// The journal's state now, signed by its current key together with `nonce`: nobody who holds only the files can answer this.
+    ///
+    /// # Errors
+    /// [`LedgerError::Closed`], also for a nonce that is too short or too long.
+    pub async fn attest(&self, nonce: Vec<u8>) -> Result<String, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Attest { nonce, reply });
+        answer.await.unwrap_or_else(|_| Err(LedgerError::Closed("its thread is gone".into())))
     }
 
     /// Writes what is buffered and ends the thread.
@@ -311,6 +322,10 @@ impl Clerk {
             }
             Command::Stats(reply) => {
                 let _ = reply.send(self.journal.stats());
+            }
+            Command::Attest { nonce, reply } => {
+                let answer = self.journal.attest(&nonce).map_err(|error| LedgerError::Closed(crate::chain(&error)));
+                let _ = reply.send(answer);
             }
             Command::Stop => {}
         }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
+use edgeguard_audit::Options;
 use edgeguard_policy::HostConfig;
 use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
@@ -48,6 +50,9 @@ pub enum StartupError {
         #[source]
         source: std::io::Error,
     },
+    /// The journal's keys.
+    #[error("the journal's keys cannot be used")]
+    JournalKeys(#[from] edgeguard_audit::KeysError),
     /// The journal.
     #[error("the journal does not open")]
     Journal(#[from] edgeguard_audit::JournalError),
@@ -78,7 +83,8 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     // 2. The journal first: whatever follows is recorded. Its lock also says that no other daemon lives on this state.
     make_dir("the state directory", &host.state_dir)?;
     make_dir("the runtime directory", &host.runtime_dir)?;
-    let (journal, recovery) = Journal::open(&host.state_dir.join("audit"), &origin())?;
+    let keys = journal_keys(&host.state_dir)?;
+    let (journal, recovery) = Journal::open_with(&host.state_dir.join("audit"), &origin(), Options::sealed(keys))?;
     let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
@@ -171,6 +177,14 @@ fn harden() -> rustix::io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(rustix::process::Resource::Core, none)
+}
+
+/// The keys that seal the journal: the identity from the service manager's credentials where there is one, else from the state directory.
+fn journal_keys(state: &Path) -> Result<Keys, StartupError> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    let dir = state.join("journal-keys");
+    make_dir("the journal's keys in", &dir)?;
+    Ok(Keys::load(&dir, credentials.as_deref())?)
 }
 
 fn make_dir(what: &'static str, path: &Path) -> Result<(), StartupError> {

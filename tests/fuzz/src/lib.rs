@@ -4,8 +4,8 @@
 //! Invariant of every target: it returns, it does not panic, and it never holds more than its bound of memory beyond the input.
 #![forbid(unsafe_code)]
 
-
-
+mod admission;
+mod journal;
 mod policy;
 
 use std::alloc::System;
@@ -34,9 +34,16 @@ pub struct Target {
 
 /// Every target, in the order in which `cargo xtask fuzz` takes them.
 pub const TARGETS: &[&Target] = &[
+    &admission::BUNDLE,
+    &admission::STATEMENT,
+    &admission::TRUSTED_ROOT,
+    &admission::REVOCATIONS,
+    &admission::KEY,
     &policy::POLICY,
     &policy::HOST,
     &policy::IMPORTS,
+    &journal::SEGMENT,
+    &journal::PROOF,
 ];
 
 const MIB: usize = 1 << 20;

@@ -40,6 +40,7 @@ enum Right {
 enum Route {
     Metrics,
     Status,
+    Attest,
     Reload,
     Invoke,
 }
@@ -48,6 +49,7 @@ enum Route {
 const ROUTES: &[(Method, &str, Right, Route)] = &[
     (Method::GET, "/metrics", Right::Ask, Route::Metrics),
     (Method::GET, "/v1/status", Right::Ask, Route::Status),
+    (Method::GET, "/v1/journal/attest/{name}", Right::Ask, Route::Attest),
     (Method::POST, "/v1/reload", Right::Administer, Route::Reload),
     (Method::POST, "/v1/modules/{name}/invoke", Right::Invoke, Route::Invoke),
 ];
@@ -75,6 +77,7 @@ pub async fn answer(control: Arc<Control>, peer: Peer, request: Request<Incoming
     Ok(match row.3 {
         Route::Metrics => text(StatusCode::OK, "text/plain; version=0.0.4", metrics::render(&control).await),
         Route::Status => text(StatusCode::OK, JSON, super::json(&status::status(&control).await)),
+        Route::Attest => attest(&control, name).await,
         Route::Reload => match empty_body(request).await {
             Ok(()) => text(StatusCode::OK, JSON, super::json(&control.modules.load().await)),
             Err(refusal) => refusal,
@@ -84,6 +87,17 @@ pub async fn answer(control: Arc<Control>, peer: Peer, request: Request<Incoming
             Err(failure) => invoke_error(&failure),
         },
     })
+}
+
+/// What only the daemon that writes the journal can say of it; `nonce` is the asker's, in hex.
+async fn attest(control: &Control, nonce: &str) -> Answer {
+    let Some(nonce) = hex::decode(nonce).ok().filter(|nonce| edgeguard_audit::NONCE_LEN.contains(&nonce.len())) else {
+        return error(StatusCode::BAD_REQUEST, "bad-nonce", "the last part of the path is a nonce of 16 to 64 bytes in hex");
+    };
+    match control.modules.gate().ledger.attest(nonce).await {
+        Ok(note) => text(StatusCode::OK, "text/plain; charset=utf-8", note),
+        Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, "journal", &failure.to_string()),
+    }
 }
 
 /// The segment that stands for `{name}`, or an empty one when the pattern has none.
