@@ -119,17 +119,42 @@ impl Encoder {
 ///
 /// # Errors
 /// [`BadPayload`]
-pub(crate) fn decode(mut payload: &[u8], n: usize) -> Result<Vec<Row>, BadPayload> {
-    let mut columns: [&[u8]; COLUMNS] = [&[]; COLUMNS];
-    for column in &mut columns {
-        let len = usize::try_from(get(&mut payload)?).map_err(|_| BadPayload::Length)?;
-        (*column, payload) = payload.split_at_checked(len).ok_or(BadPayload::Length)?;
-    }
-    let [mut shapes, mut shape, mut time, mut took, mut out] = columns;
+pub(crate) fn decode(payload: &[u8], n: usize) -> Result<Vec<Row>, BadPayload> {
+    Ok(decode_shaped(payload, n)?.into_iter().map(|(row, _)| row).collect())
+}
+
+/// The shapes of a payload: rows without time, duration and what came out.
+///
+/// # Errors
+/// [`BadPayload`]
+pub(crate) fn shapes(mut payload: &[u8]) -> Result<Vec<Row>, BadPayload> {
+    let mut shapes = split(&mut payload)?;
     let mut known = Vec::new();
     while !shapes.is_empty() {
         known.push(decode_shape(&mut shapes)?);
     }
+    Ok(known)
+}
+
+/// The next column of a payload.
+fn split<'a>(payload: &mut &'a [u8]) -> Result<&'a [u8], BadPayload> {
+    let len = usize::try_from(get(payload)?).map_err(|_| BadPayload::Length)?;
+    let (column, rest) = payload.split_at_checked(len).ok_or(BadPayload::Length)?;
+    *payload = rest;
+    Ok(column)
+}
+
+/// The `n` rows of a payload, each with the place of its shape.
+///
+/// # Errors
+/// [`BadPayload`]
+pub(crate) fn decode_shaped(mut payload: &[u8], n: usize) -> Result<Vec<(Row, usize)>, BadPayload> {
+    let known = shapes(payload)?;
+    let mut columns: [&[u8]; COLUMNS] = [&[]; COLUMNS];
+    for column in &mut columns {
+        *column = split(&mut payload)?;
+    }
+    let [_, mut shape, mut time, mut took, mut out] = columns;
     let mut rows = Vec::with_capacity(n.min(crate::frame::MAX_EVENTS));
     let mut now = 0u64;
     for _ in 0..n {
@@ -139,7 +164,7 @@ pub(crate) fn decode(mut payload: &[u8], n: usize) -> Result<Vec<Row>, BadPayloa
         row.record.time_ns = now;
         row.record.took_ns = narrow(get(&mut took)?)?;
         row.record.n_out = narrow(get(&mut out)?)?;
-        rows.push(row);
+        rows.push((row, index));
     }
     let all_used = [payload, shape, time, took, out].iter().all(|rest| rest.is_empty());
     if all_used { Ok(rows) } else { Err(BadPayload::Length) }

@@ -31,6 +31,7 @@ pub mod read;
 mod record;
 mod recover;
 mod ring;
+pub mod scan;
 mod seal;
 mod segment;
 mod statement;

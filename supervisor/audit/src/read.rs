@@ -187,6 +187,21 @@ pub struct Call {
     pub text: Option<Arc<[u8]>>,
 }
 
+/// A call, while it is decided whether it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct CallView<'a> {
+    /// The record. Its time, duration and what came out are only there where `whole` is set.
+    pub record: &'a Record,
+    /// Nanoseconds since the Unix epoch, where `whole` is set.
+    pub time_real: u64,
+    /// Who made it.
+    pub source: &'a Source,
+    /// The path or name that belongs to it.
+    pub text: Option<&'a [u8]>,
+    /// Whether all of the record is known; else this is what many calls have in common.
+    pub whole: bool,
+}
+
 /// How the journal was opened.
 #[derive(Debug, Clone)]
 pub struct Opened {
@@ -448,6 +463,55 @@ impl Reader {
         for (row, index) in rows.into_iter().zip(0..) {
             let call = Call { record: row.record, source: self.dictionary.source(row.source)?, text: self.dictionary.text(row.text)? };
             items.push(item(header, index, row.record.time_ns, call));
+        }
+        Ok(items)
+    }
+
+    /// The calls of a frame of calls that are wanted. What calls have in common is asked about first, and if it can decide, nothing else is looked at.
+    pub(crate) fn calls_where(
+        &mut self,
+        frame: &Frame,
+        wants: &dyn Fn(&CallView<'_>) -> Option<bool>,
+    ) -> Result<Vec<Item<Call>>, ReadError> {
+        let mut raw = std::mem::take(&mut self.raw);
+        let found = self.filtered(frame, &mut raw, wants);
+        self.raw = raw;
+        found.map_err(|source| ReadError::Payload { frame: frame.header.frame_no, source })
+    }
+
+    fn filtered(
+        &mut self,
+        frame: &Frame,
+        raw: &mut Vec<u8>,
+        wants: &dyn Fn(&CallView<'_>) -> Option<bool>,
+    ) -> Result<Vec<Item<Call>>, BadContent> {
+        let header = &frame.header;
+        if self.dictionary_of != Some(frame.segment) {
+            self.dictionary = Dictionary::default();
+            self.dictionary_of = Some(frame.segment);
+        }
+        let payload = if header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), raw)? };
+        let mut items = Vec::new();
+        let mut verdicts = Vec::new();
+        for shape in columns::shapes(payload)? {
+            let source = self.dictionary.source(shape.source)?;
+            let text = self.dictionary.text(shape.text)?;
+            let view = CallView { record: &shape.record, time_real: 0, source: &source, text: text.as_deref(), whole: false };
+            verdicts.push(wants(&view));
+        }
+        if verdicts.iter().all(|verdict| *verdict == Some(false)) {
+            return Ok(items);
+        }
+        for ((row, shape), index) in columns::decode_shaped(payload, header.n.into())?.into_iter().zip(0..) {
+            if verdicts.get(shape) == Some(&Some(false)) {
+                continue;
+            }
+            let call = Call { record: row.record, source: self.dictionary.source(row.source)?, text: self.dictionary.text(row.text)? };
+            let time_real = header.real_time(row.record.time_ns);
+            let view = CallView { record: &call.record, time_real, source: &call.source, text: call.text.as_deref(), whole: true };
+            if wants(&view) == Some(true) {
+                items.push(item(header, index, row.record.time_ns, call));
+            }
         }
         Ok(items)
     }
