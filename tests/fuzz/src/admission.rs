@@ -8,7 +8,6 @@ use edgeguard_attest::Capabilities;
 use edgeguard_attest::Clock;
 use edgeguard_attest::ClockLimits;
 use edgeguard_attest::Keyless;
-use edgeguard_attest::MAX_MATERIAL;
 use edgeguard_attest::MAX_RECEIPT;
 use edgeguard_attest::NamedBundle;
 use edgeguard_attest::Requirement;
@@ -61,7 +60,8 @@ pub(crate) const STATEMENT: Target = Target {
     longest: 64 << 10,
     run: |input| {
         let bundle = WORLD.sigstore.sign(MODULE, &Spec::key(Key::ed25519("other")).statement(input)).to_string();
-        let provenance = Wanted::Provenance { builders: vec!["https://builder.example/v1".into()], build_types: Vec::new(), parameters: None };
+        let provenance =
+            Wanted::Provenance { builders: vec!["https://builder.example/v1".into()], build_types: Vec::new(), parameters: None };
         for wanted in [Wanted::Any, Wanted::Release { max_age: None }, provenance, Wanted::Approval { max_age: None }] {
             WORLD.admit(bundle.as_bytes(), wanted);
         }
@@ -90,7 +90,6 @@ pub(crate) const TRUSTED_ROOT: Target = Target {
     memory: 16 * MIB,
     longest: 64 << 10,
     run: |input| {
-        assert!(input.len() as u64 <= MAX_MATERIAL);
         if let Ok(material) = TrustMaterial::from_json(input, None) {
             drop(material.authorities());
         }
@@ -147,14 +146,11 @@ impl World {
     fn new() -> Self {
         let sigstore = Instance::new("fuzz");
         let material = TrustMaterial::from_json(sigstore.trusted_root().to_string().as_bytes(), None).expect("our own root");
-        let key = |id: &str, key: &Key| Signer::of_key(id, TrustedKey::from_pem(key.public_pem().as_bytes()).expect("our own key").named(id));
+        let key =
+            |id: &str, key: &Key| Signer::of_key(id, TrustedKey::from_pem(key.public_pem().as_bytes()).expect("our own key").named(id));
         let identity = PATTERN.parse().expect("our own pattern");
         let workflow = Keyless { issuer: ISSUER.into(), identity, claims: Vec::new() };
-        let signers = vec![
-            Signer::keyless("ci", workflow),
-            key("vendor", &Key::p256("vendor")),
-            key("other", &Key::ed25519("other")),
-        ];
+        let signers = vec![Signer::keyless("ci", workflow), key("vendor", &Key::p256("vendor")), key("other", &Key::ed25519("other"))];
         let clock = Clock::new(Time(SIGNED_AT), Time::BUILT.plus(Duration::from_secs(60)), ClockLimits::default());
         let capabilities = Capabilities { directories: [("/audio".to_owned(), Access::Read)].into(), ..Capabilities::default() };
         Self { sigstore, material, signers, clock, capabilities }

@@ -18,7 +18,8 @@ pub(crate) const SEGMENT: Target = Target {
     run: |input| {
         let segment = mended(input);
         let dir = &*DIR;
-        let wrote = fs::write(dir.join("s/seg-0000000000000000.egl"), &segment).and_then(|()| fs::write(dir.join("leaves"), leaves(&segment)));
+        let wrote =
+            fs::write(dir.join("s/seg-0000000000000000.egl"), &segment).and_then(|()| fs::write(dir.join("leaves"), leaves(&segment)));
         let Ok(mut reader) = wrote.map_err(drop).and_then(|()| Reader::open(dir).map_err(drop)) else { return };
         while let Ok(Some(frame)) = reader.next_frame() {
             if reader.decode(&frame).is_err() {
@@ -34,7 +35,7 @@ pub(crate) const SEGMENT: Target = Target {
             journal.event(&edgeguard_audit::Event::DaemonStopped { reason: "told to".into() }).ok()?;
             journal.close().ok()
         });
-        let segment = made.and_then(|()| fs::read(journal.join("s/seg-0000000000000000.egl")).ok()).unwrap_or_default();
+        let segment = made.and_then(|_| fs::read(journal.join("s/seg-0000000000000000.egl")).ok()).unwrap_or_default();
         let _ = fs::remove_dir_all(&journal);
         let end = segment.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         vec![segment.get(..end).unwrap_or_default().to_vec()]

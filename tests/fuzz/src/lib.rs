@@ -60,17 +60,33 @@ impl Target {
         let bound = ALLOCATOR.allocated().saturating_add(self.memory);
         // The limit is never below what is allocated, so this cannot fail.
         let _ = ALLOCATOR.set_limit(bound);
+        let _unlimited = Unlimited;
         (self.run)(input);
+    }
+}
+
+/// Lifts the limit when a target ends, also by a panic, whose account needs memory too.
+struct Unlimited;
+
+impl Drop for Unlimited {
+    fn drop(&mut self) {
         let _ = ALLOCATOR.set_limit(usize::MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// The limit is the process's: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn every_target_takes_its_seeds_and_what_is_left_of_them() {
+        let _alone = ALONE.lock();
         for target in TARGETS {
             let seeds = (target.seeds)();
             assert!(!seeds.is_empty(), "{}: a search that begins from nothing stays at the first check", target.name);
@@ -80,6 +96,39 @@ mod tests {
                 for end in (0..seed.len()).step_by(1 + seed.len() / 64) {
                     target.run(&seed[..end]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn an_allocation_beyond_the_bound_fails() {
+        let _alone = ALONE.lock();
+        let greedy = Target {
+            name: "greedy",
+            reads: "nothing",
+            memory: MIB,
+            longest: 0,
+            run: |_| assert!(Vec::<u8>::new().try_reserve_exact(2 * MIB).is_err()),
+            seeds: Vec::new,
+        };
+        greedy.run(&[]);
+        assert!(Vec::<u8>::new().try_reserve_exact(2 * MIB).is_ok(), "and only while a target runs");
+    }
+
+    #[test]
+    fn no_input_of_any_size_takes_more_than_its_bound() {
+        let _alone = ALONE.lock();
+        const LARGE: usize = 24 * MIB;
+        // These take the input as it comes; the others make something larger of it first.
+        for name in ["bundle", "trusted-root", "revocations", "key", "policy", "host"] {
+            let target = target(name).unwrap();
+            let seed = (target.seeds)().swap_remove(0);
+            let pads: [&[u8]; 6] = [b" ", b"[", b"{\"a\":", b"[1,", b"\"\\u0000", b"a = 1\n"];
+            for pad in pads {
+                target.run(&pad.repeat(LARGE / pad.len()));
+                target.run(&[seed.as_slice(), &pad.repeat(LARGE / pad.len())].concat());
+                // Below the bounds of size, where depth and counts are what bounds.
+                target.run(&pad.repeat((128 << 10) / pad.len()));
             }
         }
     }
