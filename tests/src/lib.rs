@@ -4,6 +4,7 @@
 //! Does not: stand in for any part of the product. Daemon, children and command line are the built programs.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod answer;
 pub mod guest;
 pub mod house;

@@ -18,6 +18,12 @@ pub struct Policy {
     pub name: String,
     /// The signer's key, by its name in the house.
     pub key: String,
+    /// `revision`
+    pub revision: Option<u64>,
+    /// `module.min-version`
+    pub min_version: Option<u64>,
+    /// All signers and requirements as they stand in the file, in place of the one key.
+    pub signers: Option<String>,
     /// `limits.memory`
     pub memory: String,
     /// `limits.deadline`
@@ -41,6 +47,9 @@ impl Policy {
         Self {
             name: name.into(),
             key: "acme".into(),
+            revision: None,
+            min_version: None,
+            signers: None,
             memory: "16 MiB".into(),
             deadline: "20 s".into(),
             instances: 1,
@@ -90,12 +99,20 @@ impl Policy {
     /// The file.
     #[must_use]
     pub fn text(&self, house: &House) -> String {
-        let mut text = format!(
-            "version = 1\n[module]\nname = {:?}\npath = {:?}\nmode = \"command\"\n[[module.signer]]\nkey = {:?}\n",
-            self.name,
-            house.module(&self.name),
-            house.path(&self.key).with_extension("pub")
-        );
+        let mut text = String::from("version = 1\n");
+        if let Some(revision) = self.revision {
+            let _ = writeln!(text, "revision = {revision}");
+        }
+        let _ = write!(text, "[module]\nname = {:?}\npath = {:?}\nmode = \"command\"\n", self.name, house.module(&self.name));
+        if let Some(version) = self.min_version {
+            let _ = writeln!(text, "min-version = {version}");
+        }
+        match &self.signers {
+            Some(signers) => text.push_str(signers),
+            None => {
+                let _ = write!(text, "[[module.signer]]\nkey = {:?}\n", house.path(&self.key).with_extension("pub"));
+            }
+        }
         for (guest, host, access) in &self.dirs {
             let _ = write!(text, "[[dir]]\nguest = {guest:?}\nhost = {host:?}\naccess = {access:?}\n");
         }

@@ -76,6 +76,7 @@ fn a_module_with_one_byte_changed_is_refused() {
 fn a_module_signed_with_a_key_that_its_policy_does_not_name_is_refused() {
     let mut house = house_with("plain", |house| {
         house.keygen("other");
+        fs::remove_file(house.bundle("plain")).unwrap();
         house.sign(&house.module("plain"), "other");
     });
     refused(&mut house, "plain", "EG3004", &["key"]);

@@ -153,8 +153,9 @@ impl Modules {
     }
 
     /// Loads again when the trust material is no longer what it was at the last load: an import needs no `reload`, and a list that runs out is seen.
+    /// Floors that cannot be believed any more are put on record, and nothing is loaded by them: what runs goes on as it was admitted.
     pub async fn follow_trust(&self) {
-        if self.say_trust() {
+        if self.say_trust() && self.gate.trust.now().is_ok() {
             self.load().await;
         }
     }
