@@ -59,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     rows.push(shell::step("recording", || running::recording(&house))?);
     rows.extend(shell::step("the journal's pipeline", tools::pipeline)?);
     rows.push(shell::step("verifying", || tools::verify(&house))?);
+    rows.extend(shell::step("verifying each kind of evidence", tools::evidence)?);
     rows.push(shell::step("checking a policy", || tools::policy_check(&house))?);
     show(arguments, &rows);
     Ok(())
@@ -71,6 +72,7 @@ fn build() -> Result<()> {
     };
     shell::step("building the programs", || cargo(&["--workspace", "--bins"]))?;
     shell::step("building the journal's benchmark", || cargo(&["--package", "edgeguard-audit", "--example", "pipeline"]))?;
+    shell::step("building the benchmark of evidence", || cargo(&["--package", "edgeguard-attest", "--example", "evidence"]))?;
     crate::guests::run(&crate::guests::Arguments::default()).map(drop)
 }
 

@@ -33,6 +33,27 @@ pub fn verify(house: &House) -> Result<Row> {
         .beside("SHA-256 of the same bytes alone (crate sha2)", hash.median()))
 }
 
+/// Verifying one bundle of each kind, without process, files and hashing.
+pub fn evidence() -> Result<Vec<Row>> {
+    let said = shell::output(&mut Command::new(place::root().join("target/release/examples/evidence")))?;
+    let row = |(kind, what, target): &(&str, &str, f64)| {
+        let line = said.lines().find(|line| line.split_whitespace().next() == Some(kind));
+        let median = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        let median = median.ok_or_else(|| Failure::new(format!("the benchmark of evidence says nothing of `{kind}`:\n{said}")))?;
+        Ok(Row::new(format!("verifying a bundle: {what}"), "ms", AtMost(*target), median))
+    };
+    KINDS.iter().map(row).collect()
+}
+
+/// Bundles as the benchmark names them, and what each may cost in milliseconds.
+const KINDS: &[(&str, &str, f64)] = &[
+    ("key", "a key", 3.0),
+    ("key-log-stamp", "a key, log and timestamp", 3.0),
+    ("keyless", "an identity, Rekor v1", 5.0),
+    ("keyless-rekor2-stamp", "an identity, Rekor v2 and timestamp", 5.0),
+    ("keyless-statement", "an identity, statement", 5.0),
+];
+
 /// Checking a policy, as the command line does it.
 pub fn policy_check(house: &House) -> Result<Row> {
     let samples = timed(house, &["policy", "check", "ten/policy.d/module-0.toml"])?;
