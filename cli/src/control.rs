@@ -72,8 +72,9 @@ pub struct ReloadArgs {
     socket: Socket,
 }
 
+/// Where the daemon listens.
 #[derive(Debug, Args)]
-struct Socket {
+pub(crate) struct Socket {
     /// The daemon's control socket
     #[arg(long, value_name = "PATH", env = "EDGEGUARD_SOCKET", default_value = "/run/edgeguard/control.sock")]
     socket: PathBuf,
@@ -115,6 +116,18 @@ pub fn reload(args: ReloadArgs) -> ExitCode {
         crate::output::data(&if args.json { pretty(&report) } else { reload_in_words(&report) });
         Ok(if refused { ExitCode::Refused } else { ExitCode::Ok })
     }))
+}
+
+/// The daemon's signed answer to a nonce, for `audit attest`.
+pub(crate) fn attest(socket: &Socket, nonce: &[u8]) -> Result<String, ExitCode> {
+    let mut answer = String::new();
+    let code = finish(on_runtime(async {
+        let path = format!("/v1/journal/attest/{}", hex::encode(nonce));
+        let bytes = get(&socket.socket, Method::GET, &path).await?;
+        answer = String::from_utf8(bytes.into()).map_err(|error| ControlError::Answer(error.to_string()))?;
+        Ok(ExitCode::Ok)
+    }));
+    if code == ExitCode::Ok { Ok(answer) } else { Err(code) }
 }
 
 fn finish(result: Result<ExitCode, ControlError>) -> ExitCode {
@@ -238,6 +251,11 @@ fn pass(to: &mut impl std::io::Write, payload: &[u8]) -> Result<(), ControlError
 }
 
 async fn ask(socket: &Path, method: Method, path: &str) -> Result<Value, ControlError> {
+    let bytes = get(socket, method, path).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ControlError::Answer(error.to_string()))
+}
+
+async fn get(socket: &Path, method: Method, path: &str) -> Result<Bytes, ControlError> {
     let body = http_body_util::Empty::<Bytes>::new();
     let request = Request::builder()
         .method(method)
@@ -249,8 +267,7 @@ async fn ask(socket: &Path, method: Method, path: &str) -> Result<Value, Control
     if answer.status() != StatusCode::OK {
         return Err(refusal(answer).await?);
     }
-    let bytes = answer.into_body().collect().await?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| ControlError::Answer(error.to_string()))
+    Ok(answer.into_body().collect().await?.to_bytes())
 }
 
 async fn send<B>(socket: &Path, request: Request<B>) -> Result<Response<Incoming>, ControlError>

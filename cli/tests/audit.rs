@@ -11,6 +11,8 @@ use std::process::Stdio;
 
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
+use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
@@ -100,6 +102,172 @@ fn tail_shows_only_what_is_asked_for() {
 }
 
 #[test]
+fn tail_shows_one_worker_only() {
+    let dir = journal();
+    assert_eq!(stdout(dir.path(), &["tail", "--instance", "0199f1d2"]).lines().count(), 4);
+    assert_eq!(stdout(dir.path(), &["tail", "--instance", "0199f1d2", "--deny", "--module", "camera"]).lines().count(), 1);
+    assert_eq!(stdout(dir.path(), &["tail", "--instance", "0299"]), "");
+}
+
+/// What a person reads, without what is different each time.
+fn still(text: &str) -> String {
+    let stamp = |word: &str| word.len() >= 20 && word.ends_with('Z') && word.starts_with("20");
+    let lines = text.lines().map(|line| line.split(' ').map(|word| if stamp(word) { "TIME" } else { word }).collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn search_finds_what_an_expression_describes() {
+    let dir = journal();
+    let found = |expression: &[&str]| stdout(dir.path(), &[&["search"], expression].concat());
+    insta::assert_snapshot!(still(&found(&["deny", "and", "module=camera", "and", "since=2h"])), @"TIME  DENIED   module `camera` was denied wasi_snapshot_preview1#path_open `/etc/shadow` (errno 76)");
+    insta::assert_snapshot!(still(&found(&["call=path_open and not deny"])), @r"
+    TIME  call     `voice-gate` path_open `front\u{1b}[2J.wav` handle 3 → ok by dir 1 6.1 µs
+    TIME  call     `camera` path_open `front\u{1b}[2J.wav` handle 3 → ok by dir 1 6.1 µs
+    ");
+    assert_eq!(found(&["deny or call"]).lines().count(), 4);
+    assert_eq!(found(&["call"]).lines().count(), 2, "a denied call is an event");
+    assert_eq!(found(&["text=front*.wav"]).lines().count(), 2);
+    assert_eq!(found(&["took>6us took<7us"]).lines().count(), 2);
+    assert_eq!(found(&["event or journal"]).lines().count(), 6);
+    assert_eq!(found(&["since=2100-01-01T00:00:00Z"]), "");
+    assert_eq!(found(&["until=2020-01-01T00:00:00Z"]), "");
+    assert_eq!(found(&["deny", "--count"]), "2\n");
+    assert_eq!(found(&["deny", "-n", "1"]).lines().count(), 1);
+    let all = found(&["event or call or journal", "--json"]);
+    for line in all.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(value["time"].is_string() && (value["event"].is_object() || value["call"].is_object() || value["journal"].is_string()));
+    }
+    // The same entries in the same order as `tail` shows them.
+    assert_eq!(found(&["event or call or journal"]), stdout(dir.path(), &["tail", "-n", "100"]));
+}
+
+#[test]
+fn a_search_for_nonsense_says_where_it_is() {
+    let output = run(Path::new("/nonexistent"), &["search", "deny and modul=voice-gate"]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @r"
+    error: no field is called `modul`; did you mean `module`?
+      deny and modul=voice-gate
+               ^^^^^
+
+    hint: `edgeguard audit search --help` lists words and fields
+    ");
+    assert_eq!(code(Path::new("/nonexistent"), &["search", "deny"]), Some(8));
+    assert_eq!(code(Path::new("/nonexistent"), &["search"]), Some(2));
+}
+
+#[test]
+fn a_search_goes_on_behind_damage_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::new("m", "0199f1d2-7c00-7000-8000-000000000001".parse().unwrap(), [1; 32], [2; 32]);
+    let (mut journal, _) = Journal::open(dir.path(), "gateway-7").unwrap();
+    for round in 0..40u32 {
+        let texts: Vec<Vec<u8>> = (0..200u32).map(|n| noise(round * 1000 + n)).collect();
+        let batch: Vec<_> = texts.iter().map(|text| (record(Outcome::Ok), Some(text.as_slice()))).collect();
+        journal.calls(&source, &batch).unwrap();
+        journal.flush().unwrap();
+    }
+    journal.close().unwrap();
+    let all: u64 = stdout(dir.path(), &["search", "call", "--count"]).trim().parse().unwrap();
+    assert_eq!(all, 8000);
+    let mut segments: Vec<_> = fs::read_dir(dir.path().join("d")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    assert!(segments.len() > 1, "the test needs more than one segment");
+    let mut bytes = fs::read(&segments[0]).unwrap();
+    // A header in the middle of the first segment.
+    let at = bytes.windows(3).enumerate().filter(|(_, window)| window == b"EGJ").map(|(at, _)| at).nth(9).unwrap();
+    bytes[at + 9] ^= 1;
+    fs::write(&segments[0], bytes).unwrap();
+    let output = run(dir.path(), &["search", "call", "--count"]);
+    assert_eq!(output.status.code(), Some(7));
+    let found: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    assert!(0 < found && found < all, "{found}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("damaged at 1 places"));
+    assert_eq!(code(dir.path(), &["stats"]), Some(7));
+}
+
+/// A text that does not compress.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..120).flat_map(|_| next()).collect()
+}
+
+#[test]
+fn stats_hold_what_was_made_against_what_was_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path(), "gateway-7").unwrap();
+    let source = Source::new("camera", "0199f1d2-7c00-7000-8000-000000000001".parse().unwrap(), [1; 32], [2; 32]);
+    journal.calls(&source, &vec![(record(Outcome::Ok), None::<&[u8]>); 900]).unwrap();
+    let ended = |produced, exit_code| Event::InvocationEnded {
+        id: "i".into(),
+        module: "camera".into(),
+        instance: source.instance().to_string(),
+        outcome: "exited".into(),
+        exit_code: Some(exit_code),
+        detail: String::new(),
+        records_produced: produced,
+        records_recorded: 450,
+        stalls: 2,
+        run_ns: 1,
+    };
+    journal.event(&ended(450, 0)).unwrap();
+    journal.event(&ended(450, 1)).unwrap();
+    journal.event(&Event::denied(&source, 0, &record(Outcome::Denied), None)).unwrap();
+    journal.close().unwrap();
+    let text = stdout(dir.path(), &["stats"]);
+    for part in [
+        "origin      gateway-7\n",
+        "calls       900 in ",
+        "accounts    2 invocations: 900 calls produced, 900 recorded, none missing; guests waited 4 times; 0 lost\n",
+        "sealed      no: the journal was written without keys\n",
+        "module                   invocations   failed        calls    waits  denials\n",
+        "camera                             2        1          900        4        1\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let (mut journal, _) = Journal::open(dir.path(), "gateway-7").unwrap();
+    journal.event(&ended(500, 0)).unwrap();
+    drop(journal);
+    let stats: serde_json::Value = serde_json::from_str(&stdout(dir.path(), &["stats", "--json"])).unwrap();
+    assert_eq!((&stats["accounts"]["produced"], &stats["accounts"]["missing"]), (&1400.into(), &50.into()));
+    assert_eq!((&stats["calls"]["entries"], &stats["events"]["entries"]), (&900.into(), &4.into()));
+    assert!(stdout(dir.path(), &["stats"]).contains("50 MISSING"));
+}
+
+#[test]
+fn stats_say_what_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::load(&dir.path().join("keys"), None).unwrap();
+    let audit = dir.path().join("audit");
+    let (mut journal, _) = Journal::open_with(&audit, "gateway-7", Options::sealed(keys)).unwrap();
+    journal.event(&Event::DaemonStopped { reason: "test".into() }).unwrap();
+    let frames = journal.close().unwrap().frames;
+    let stats: serde_json::Value = serde_json::from_str(&stdout(&audit, &["stats", "--json"])).unwrap();
+    assert_eq!((&stats["seals"]["sealed_frames"], &stats["seals"]["open_frames"]), (&frames.into(), &0.into()), "{stats}");
+    assert!(stats["seals"]["key"].as_str().is_some_and(|key| key.starts_with("gateway-7+")));
+    assert!(stdout(&audit, &["stats"]).contains("anchored    nothing in the journal says so, for 0 s\n"));
+}
+
+#[test]
+fn attest_needs_a_daemon_and_a_nonce_of_a_size() {
+    let socket = ["--socket", "/nonexistent/socket"];
+    let command = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_edgeguard")).arg("audit").args(args).args(socket).output().unwrap();
+    let output = command(&["attest"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot reach the daemon"));
+    assert_eq!(command(&["attest", "--nonce", "00"]).status.code(), Some(2));
+    assert_eq!(command(&["verify", "--live"]).status.code(), Some(2));
+}
+
+#[test]
 fn tail_follows_what_is_written() {
     let dir = journal();
     let mut tail = audit(dir.path(), &["tail", "-f", "-n", "1"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -133,7 +301,7 @@ fn a_reader_that_goes_away_ends_an_export_without_a_complaint() {
 fn verify_says_with_its_exit_code_what_it_found() {
     let dir = journal();
     let text = stdout(dir.path(), &["verify"]);
-    assert!(text.starts_with("ok: every frame is there"), "{text}");
+    assert!(text.starts_with("ok-unsealed: every frame is there"), "{text}");
     assert!(text.contains("calls    4\n") && text.contains("events   3, 2 of them denials\n"), "{text}");
     let json: serde_json::Value = serde_json::from_str(&stdout(dir.path(), &["verify", "--json"])).unwrap();
     assert_eq!((&json["verdict"], &json["records"]), (&"ok".into(), &4.into()));

@@ -85,7 +85,9 @@ pub(super) fn notes(text: &str, path: &Path) -> Result<Vec<Note>, String> {
         // Signatures, and behind them perhaps the next note's text.
         let (signatures, next): (Vec<&str>, Vec<&str>) = part.lines().partition(|line| line.starts_with("— "));
         let before = if at == 0 { Vec::new() } else { signatures };
-        if let Some(text) = notes.pop().filter(|_| !before.is_empty()) {
+        if !before.is_empty()
+            && let Some(text) = notes.pop()
+        {
             notes.push(format!("{text}\n\n{}\n", before.join("\n")));
         }
         if !next.is_empty() {

@@ -11,6 +11,7 @@ use clap::Args;
 use edgeguard_audit::Event;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::describe;
+use edgeguard_audit::frame::Header;
 use edgeguard_audit::printable;
 use edgeguard_audit::read::Call;
 use edgeguard_audit::read::Content;
@@ -50,6 +51,9 @@ pub(crate) struct TailArgs {
     /// Only what is about this module.
     #[arg(long, value_name = "NAME")]
     module: Option<String>,
+    /// Only what this worker did: its id, or the beginning of it.
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
 }
 
 pub(crate) fn run(args: &TailArgs) -> ExitCode {
@@ -153,23 +157,25 @@ fn entries(reader: &mut Reader, args: &TailArgs, until: u64, take: &mut impl FnM
 fn entry(reader: &mut Reader, frame: &Frame, args: &TailArgs, take: &mut impl FnMut(String)) -> Result<(), ReadError> {
     match reader.decode(frame)? {
         Content::Events(items) => {
-            let wanted = |item: &&Item<Event>| wants_module(args, item.what.module()) && (!args.deny || item.what.is_denial());
+            let wanted = |item: &&Item<Event>| {
+                let of_whom = wants_module(args, item.what.module()) && wants_instance(args, instance(&item.what));
+                of_whom && (!args.deny || item.what.is_denial())
+            };
             items.iter().filter(wanted).for_each(|item| take(event(item, args.json)));
         }
         Content::Calls(items) => {
-            let denied = |item: &Item<Call>| item.what.record.outcome == Outcome::Denied;
-            let wanted =
-                |item: &&Item<Call>| !args.events && !args.deny && !denied(item) && wants_module(args, Some(item.what.source.module()));
+            let wanted = |item: &&Item<Call>| {
+                let source = &item.what.source;
+                let denied = item.what.record.outcome == Outcome::Denied;
+                let of_whom = wants_module(args, Some(source.module())) && wants_instance(args, Some(&source.instance().to_string()));
+                !args.events && !args.deny && !denied && of_whom
+            };
             items.iter().filter(wanted).for_each(|item| take(call(item, args.json)));
         }
-        content if args.deny || args.module.is_some() => drop(content),
+        content if args.deny || args.module.is_some() || args.instance.is_some() => drop(content),
         content => {
             if let Some(words) = own(&content, reader.origin()) {
-                take(if args.json {
-                    json!({ "time": rfc3339(frame.header.t0_real), "frame": frame.header.frame_no, "journal": words }).to_string()
-                } else {
-                    format!("{}  journal  {words}", rfc3339(frame.header.t0_real))
-                });
+                take(own_line(&frame.header, &words, args.json));
             }
         }
     }
@@ -178,6 +184,21 @@ fn entry(reader: &mut Reader, frame: &Frame, args: &TailArgs, take: &mut impl Fn
 
 fn wants_module(args: &TailArgs, module: Option<&str>) -> bool {
     args.module.as_deref().is_none_or(|wanted| module == Some(wanted))
+}
+
+/// The worker that an event is about, if it is about one.
+fn instance(event: &Event) -> Option<&str> {
+    match event {
+        Event::InvocationStarted { instance, .. }
+        | Event::InvocationEnded { instance, .. }
+        | Event::Denied { instance, .. }
+        | Event::RingCorrupt { instance, .. } => Some(instance),
+        _ => None,
+    }
+}
+
+fn wants_instance(args: &TailArgs, instance: Option<&str>) -> bool {
+    args.instance.as_deref().is_none_or(|wanted| instance.is_some_and(|instance| instance.starts_with(wanted)))
 }
 
 pub(super) fn event(item: &Item<Event>, as_json: bool) -> String {
@@ -206,8 +227,17 @@ pub(super) fn call(item: &Item<Call>, as_json: bool) -> String {
     json!({ "time": time, "position": item.position.to_string(), "call": call }).to_string()
 }
 
+/// The same, on a line.
+pub(super) fn own_line(header: &Header, words: &str, as_json: bool) -> String {
+    let time = rfc3339(header.t0_real);
+    if as_json {
+        return json!({ "time": time, "frame": header.frame_no, "journal": words }).to_string();
+    }
+    format!("{time}  journal  {words}")
+}
+
 /// What the journal says about itself.
-fn own(content: &Content, origin: &str) -> Option<String> {
+pub(super) fn own(content: &Content, origin: &str) -> Option<String> {
     match content {
         Content::Genesis => Some(format!("begun by `{}`", printable(origin.as_bytes()))),
         Content::Boot(opened) => {

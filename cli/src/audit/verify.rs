@@ -2,11 +2,8 @@
 //!
 //! Runs in: command line.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
-use std::time::Instant;
 
 use clap::Args;
 use clap::ValueEnum;
@@ -20,11 +17,15 @@ use edgeguard_audit::printable;
 use edgeguard_audit::rfc3339;
 
 use super::Place;
+use super::Progress;
+use super::attest;
 use super::checkpoint;
 use crate::ExitCode;
+use crate::control::Socket;
 use crate::output;
 
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     place: Place,
@@ -43,10 +44,15 @@ pub(crate) struct VerifyArgs {
     /// The nonce it was asked with, in hex.
     #[arg(long, value_name = "HEX", requires = "attest", value_parser = nonce)]
     nonce: Option<Nonce>,
+    /// Ask the running daemon now, with a nonce of this moment, and hold the journal against its answer.
+    #[arg(long, conflicts_with = "attest")]
+    live: bool,
+    #[command(flatten)]
+    socket: Socket,
     /// Read every call too, also those that a seal covers.
     #[arg(long)]
     contents: bool,
-    /// What the journal must be to pass. Without this: anchored where `--anchors` or `--attest` is given, sealed where `--key` is.
+    /// What the journal must be to pass. Without this: anchored where `--anchors`, `--attest` or `--live` is given, sealed where `--key` is.
     #[arg(long, value_enum)]
     require: Option<Require>,
     /// The result as one JSON object.
@@ -54,8 +60,17 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  edgeguard audit verify                                            the files alone
+  edgeguard audit verify --key gw-7.key --anchors gw-7.checkpoints  against what was kept elsewhere
+  edgeguard audit verify --live --key gw-7.key                      and against the running daemon: nothing is cut off its end
+
+The verdict stands on the first line and in the exit code: 0 all that was asked for holds, 6 an unfinished end, 7 tampered with,
+8 unreadable, 10 not anchored though that was asked for, 11 not sealed though that was asked for.";
+
 #[derive(Debug, Clone)]
-struct Nonce(Vec<u8>);
+pub(super) struct Nonce(pub(super) Vec<u8>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Require {
@@ -68,25 +83,25 @@ enum Require {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
-    let trust = match trust(args) {
+    let mut trust = match trust(args) {
         Ok(trust) => trust,
         Err(error) => {
             output::error(&error);
             return ExitCode::Usage;
         }
     };
-    let mut shown = Instant::now();
-    let mut progress = false;
-    let terminal = std::io::stderr().is_terminal();
-    let found = edgeguard_audit::verify_with(&args.place.dir, &trust, |done, of| {
-        if terminal && shown.elapsed() > EVERY {
-            output::say(&format!("\rchecked {done} of {of} frames"));
-            (shown, progress) = (Instant::now(), true);
-        }
-    });
-    if progress {
-        output::say("\r\x1b[K");
+    if args.live {
+        // Before the journal is read: whatever the answer is over must be there then.
+        trust.liveness = match attest::ask(&args.socket) {
+            Ok(answer) => Some(answer),
+            Err(code) => return code,
+        };
     }
+    let mut progress = Progress::new();
+    let found = edgeguard_audit::verify_with(&args.place.dir, &trust, |done, of| {
+        progress.show(|| format!("checked {done} of {of} frames"));
+    });
+    progress.end();
     if args.json {
         let json = serde_json::to_string(&found).unwrap_or_default();
         output::data(&format!("{json}\n"));
@@ -113,13 +128,13 @@ fn answer(path: &Path) -> Result<Note, String> {
     Note::parse(&checkpoint::read(path)?).map_err(|error| format!("`{}` {error}", path.display()))
 }
 
-fn nonce(text: &str) -> Result<Nonce, String> {
+pub(super) fn nonce(text: &str) -> Result<Nonce, String> {
     let bytes = hex::decode(text).map_err(|_| "expected hexadecimal digits")?;
     if edgeguard_audit::NONCE_LEN.contains(&bytes.len()) { Ok(Nonce(bytes)) } else { Err("expected 16 to 64 bytes in hex".into()) }
 }
 
 fn required(args: &VerifyArgs) -> Require {
-    let known = args.anchors.is_some() || args.attest.is_some();
+    let known = args.anchors.is_some() || args.attest.is_some() || args.live;
     args.require.unwrap_or(match (known, args.key.is_some()) {
         (true, _) => Require::Anchored,
         (false, true) => Require::Sealed,
@@ -198,5 +213,3 @@ fn words(found: &Verification, key_given: bool) -> String {
     }
     text
 }
-
-const EVERY: Duration = Duration::from_millis(200);
