@@ -3,6 +3,7 @@
 //! Runs in: CLI, with the rights of whoever calls it; the daemon may be writing meanwhile.
 //! Does not: believe more than the files, and what is known from elsewhere, can prove; [`Assurance`] says how much that is.
 
+mod ahead;
 mod retired;
 mod seals;
 
@@ -25,7 +26,9 @@ use crate::read::Reader;
 use crate::seal::MAX_OPEN;
 use crate::segment::Stop;
 use crate::segment::Tier;
+use crate::tree::Hash;
 use crate::tree::Tree;
+use crate::verify::ahead::Step;
 use crate::verify::retired::Retired;
 use crate::verify::seals::Broken;
 use crate::verify::seals::Chain;
@@ -176,12 +179,14 @@ pub fn verify_with(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)
 
 fn check(dir: &Path, trust: &Trust, found: &mut Verification, progress: &mut impl FnMut(u64, u64)) -> Result<(), Verdict> {
     let mut reader = Reader::open(dir).map_err(unreadable)?;
+    // It reads contents and leaves, and stays at its beginning: another thread is ahead with the first one.
+    let mut decoder = Reader::open(dir).map_err(unreadable)?;
     let mut state = State::new(dir, trust);
     let mut checkpoints = state.checkpoints()?;
     state.claimed = checkpoints.sizes().max().unwrap_or(0);
     let mut rounds = 0;
     loop {
-        state.frames(&mut reader, found, progress)?;
+        state.frames(&mut reader, &mut decoder, found, progress)?;
         checkpoints = if found.live { state.checkpoints()? } else { checkpoints };
         // While it is written, a new epoch may have begun behind the last frame that was read, and its file with it.
         rounds += 1;
@@ -244,19 +249,32 @@ impl<'a> State<'a> {
     }
 
     /// Every frame up to the end.
-    fn frames(&mut self, reader: &mut Reader, found: &mut Verification, progress: &mut impl FnMut(u64, u64)) -> Result<(), Verdict> {
-        loop {
-            if found.frames.is_multiple_of(PROGRESS_EVERY) {
-                progress(found.frames, reader.frames().map_err(unreadable)?);
+    fn frames(
+        &mut self,
+        reader: &mut Reader,
+        decoder: &mut Reader,
+        found: &mut Verification,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(), Verdict> {
+        let checked = ahead::ahead(reader, |steps| {
+            for step in steps {
+                if found.frames.is_multiple_of(PROGRESS_EVERY) {
+                    progress(found.frames, decoder.frames().map_err(unreadable)?);
+                }
+                match step {
+                    Step::Frame(frame, leaf) => {
+                        self.gap(frame.header.frame_no, decoder, found)?;
+                        self.frame(*frame, leaf, decoder, found)?;
+                        decoder.origin().clone_into(&mut found.origin);
+                    }
+                    Step::End(upto) => return self.gap(upto, decoder, found),
+                    Step::Bad(error) => return Err(judge(error, found.frames)),
+                }
             }
-            let number = found.frames;
-            let next = reader.next_frame().map_err(|error| judge(error, number))?;
-            let upto = next.as_ref().map_or(reader.position(), |frame| frame.header.frame_no);
-            self.gap(upto, reader, found)?;
-            let Some(frame) = next else { return Ok(()) };
-            self.frame(frame, reader, found)?;
-            reader.origin().clone_into(&mut found.origin);
-        }
+            // Every run of steps ends with one of the other two.
+            Err(Verdict::Unreadable { why: "reading stopped before the journal's end".into() })
+        });
+        checked.unwrap_or_else(|error| Err(Verdict::Unreadable { why: format!("cannot start a thread: {error}") }))
     }
 
     /// Frames that are not there: each must have been in a segment that a frame says was deleted.
@@ -293,12 +311,12 @@ impl<'a> State<'a> {
         Retired::look(self.dir).map_err(|error| Verdict::Unreadable { why: format!("the journal's own frames: {error}") })
     }
 
-    fn frame(&mut self, frame: Frame, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
+    /// The next frame, with the leaf that was computed from it.
+    fn frame(&mut self, frame: Frame, leaf: Hash, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
         let header = frame.header;
         let number = header.frame_no;
         let place = || format!("frame {number} in `{}`", frame.segment_name());
         let tampered = |why: String| Verdict::Tampered { place: place(), why, from: number, to: number.saturating_add(1) };
-        let leaf = frame.leaf();
         if reader.leaf(number).map_err(unreadable)? != Some(leaf) {
             return Err(tampered("it is not the frame that was written: its digest is not the one in `leaves`".into()));
         }
