@@ -30,7 +30,7 @@ fn said(change: impl FnOnce(&mut Value)) -> Rejection {
 }
 
 /// Codes of evidence that only a whole sigstore can make, and of what is remembered on a disk: their messages are held where they are made.
-const ELSEWHERE: [Code; 13] = [
+const ELSEWHERE: [Code; 14] = [
     Code::CertificateChain,
     Code::Sct,
     Code::InclusionPromise,
@@ -43,6 +43,7 @@ const ELSEWHERE: [Code; 13] = [
     Code::Issuer,
     Code::Claim,
     Code::Rollback,
+    Code::Quote,
     Code::StateDamaged,
 ];
 

@@ -246,6 +246,11 @@ To go back on purpose, have the vendor release the old code under a new version.
     VersionReused = "EG5007" in Version: "same version, other module",
         next "have the vendor release the module under a new version",
         explain "This version of the module was admitted with another digest. A version stands for one build; two builds under one number cannot be told apart later.";
+    /// A TPM's quote that is not the one that was asked for.
+    Quote = "EG5008" in Quote: "quote does not prove the expected state",
+        next "find out what the host booted; if it was updated on purpose, expect the new values",
+        explain "A quote is what a TPM has measured of a host's boot, signed by its attestation key over the nonce that was sent with the question. Key, nonce and the set of registers must be exactly those that were asked for: \
+an old quote, one by another TPM, and one that leaves a register out say nothing about this host now. `edgeguard quote verify` makes no exception.";
     /// The policy grants more than what was signed.
     Capabilities = "EG6001" in Capabilities: "policy grants more than the release allows",
         next "remove the grant from the policy, or get a release that allows it",

@@ -102,6 +102,8 @@ pub enum Check {
     Capabilities,
     /// What this host remembers is whole and was not set back.
     State,
+    /// A TPM's quote answers the question that was asked.
+    Quote,
 }
 
 impl Check {
@@ -128,6 +130,7 @@ impl Check {
             Self::Freshness => "freshness",
             Self::Capabilities => "capabilities",
             Self::State => "state",
+            Self::Quote => "quote",
         }
     }
 }
