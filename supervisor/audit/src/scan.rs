@@ -162,7 +162,11 @@ impl Walk {
             self.unread.push((self.offset, *header));
             return Ok(None);
         }
-        let last = header.t0_real.saturating_add((u64::from(header.span_us) + 1).saturating_mul(1000));
+        let last = match header.span_us {
+            // As far as the field goes, or farther.
+            u32::MAX => u64::MAX,
+            span => header.t0_real.saturating_add((u64::from(span) + 1).saturating_mul(1000)),
+        };
         let in_bounds = header.t0_real <= wanted.until && last >= wanted.since;
         // The first frames say whose journal it is.
         let names = matches!(header.kind, FrameType::Genesis | FrameType::Boot);
