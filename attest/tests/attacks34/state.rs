@@ -53,6 +53,16 @@ pub const ROWS: &[Row] = &[
             fs::write(path, text.replacen('8', "7", 1)).unwrap();
         })
     }),
+    Row {
+        case: "23e",
+        does: "does so where the counter is in a TPM, and removes and defines it anew",
+        end: End::At(&[
+            "restored_backup_is_refused",
+            "deleted_state_is_refused",
+            "removed_index_is_refused",
+            "index_defined_again_never_fits_an_older_state",
+        ]),
+    },
     refused("24d", "sets the clock back to bring a trust pack that ran out", Code::Stale, || {
         let mut tuf = pack();
         tuf.timestamp_expires = "2026-12-24T00:00:00Z".into();
@@ -114,6 +124,17 @@ pub const ROWS: &[Row] = &[
         case: "28c",
         does: "has a file be shorter than it says when it is read",
         end: End::At(&["file_that_is_shorter_than_it_says_is_refused"]),
+    },
+    Row {
+        case: "34a",
+        does: "shows an old quote",
+        end: End::At(&["old_nonce_is_refused", "quote_of_a_tpm_verifies_and_each_attack_is_refused"]),
+    },
+    Row { case: "34b", does: "shows a quote of another machine", end: End::At(&["quote_by_another_key_is_refused"]) },
+    Row {
+        case: "34c",
+        does: "shows a quote of no registers, or of others",
+        end: End::At(&["quote_over_no_register_is_refused", "quote_over_other_registers_is_refused"]),
     },
 ];
 
