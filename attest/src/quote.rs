@@ -21,6 +21,7 @@ use crate::rejection::Check;
 use crate::rejection::Code;
 use crate::rejection::Passed;
 use crate::rejection::Rejection;
+use crate::rejection::shown;
 use crate::tpm::Reader;
 use crate::tpm::WireError;
 
@@ -152,7 +153,7 @@ pub fn verify(message: &[u8], signature: &[u8], expected: &Expected<'_>, passed:
     }
     let raw = ecdsa(signature).map_err(|error| refuse("a TPMT_SIGNATURE of ECDSA with SHA-256", error.to_string()).next(FILES))?;
     let key = expected.key;
-    let by = format!("a signature by the attestation key {} over the message", key.name());
+    let by = format!("a signature by the attestation key {} over the message", shown(key.name()));
     let point = VerificationKey::from_spki(key.der()).map_err(|_| refuse(by.clone(), "a key that cannot be used"))?;
     signature::UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point.as_bytes())
         .verify(message, &raw)

@@ -15,6 +15,7 @@ mod files;
 mod keys;
 mod output;
 mod policy;
+mod quote;
 mod sign;
 mod trust;
 mod verify;
@@ -51,6 +52,9 @@ enum Command {
     /// Say what this host trusts, and bring it newer trust material on a stick.
     #[command(subcommand)]
     Trust(trust::TrustCommand),
+    /// Check what a remote host's TPM says that it booted.
+    #[command(subcommand)]
+    Quote(quote::QuoteCommand),
     /// Say what this host can enforce, and what to do about each gap.
     Doctor(doctor::DoctorArgs),
     /// Run a module once: standard input and output are the module's.
@@ -91,6 +95,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Verify(args) => verify::verify(args),
         Command::Audit(command) => audit::run(command),
         Command::Trust(command) => trust::run(&command),
+        Command::Quote(command) => quote::run(command),
         Command::Doctor(args) => doctor::run(args),
         Command::Invoke(args) => control::invoke(args),
         Command::Status(args) => control::status(args),
