@@ -9,6 +9,7 @@ mod tuf;
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Child;
 use std::process::Stdio;
 use std::time::SystemTime;
@@ -17,6 +18,7 @@ use edgeguard_attest::Time;
 use edgeguard_attest::TrustedKey;
 use edgeguard_tests::guest;
 use edgeguard_tests::house::House;
+use edgeguard_tests::house::skip;
 use edgeguard_tests::house::until;
 use edgeguard_tests::policy::Policy;
 use serde_json::Value;
@@ -231,4 +233,18 @@ fn floors_that_were_changed_on_the_disk_admit_nothing_and_what_runs_goes_on() {
     fs::write(&floors, &good).unwrap();
     house.reload();
     house.admits("plain");
+}
+
+/// Where there is a TPM, its own tests are held against an emulator of one.
+#[test]
+fn a_host_whose_tpm_is_away_admits_nothing() {
+    if Path::new("/dev/tpmrm0").exists() {
+        return skip("there is a TPM here");
+    }
+    let mut house = House::new();
+    house.host_adds("[trust]\ncounter = \"tpm\"\n");
+    house.install(&Policy::new("plain"), &guest::empty());
+    house.start();
+    house.refuses("plain", "EG5005", &["TPM", "/dev/tpmrm0"]);
+    assert_eq!(house.status()["trust"]["error"]["code"], "EG5005");
 }

@@ -69,9 +69,9 @@ pub enum TrustError {
         #[source]
         source: edgeguard_attest::KeyError,
     },
-    /// The host's file asks for a TPM.
-    #[error("the host's file asks for a counter in the TPM, and this daemon was built without")]
-    NoTpm,
+    /// The host's file asks for a counter in the TPM, and it is not done without.
+    #[error("the host's file binds what is remembered to a counter in the TPM, and that cannot be asked")]
+    Tpm(#[source] edgeguard_attest::TpmError),
     /// Those who may sign policies.
     #[error("the keys of `[policy-signing]` cannot be used")]
     PolicySigners(#[source] Box<edgeguard_admission::RulesError<TrustError>>),
@@ -84,7 +84,8 @@ impl TrustError {
         match self {
             Self::State(rejection) => rejection.code.to_string(),
             Self::Pack(_) | Self::Material(_) => edgeguard_attest::Code::TrustMaterial.to_string(),
-            Self::NoTpm | Self::Handle(_) | Self::Read { .. } | Self::Key { .. } | Self::PolicySigners(_) => "EG7001".into(),
+            Self::Tpm(_) => edgeguard_attest::Code::StateDamaged.to_string(),
+            Self::Handle(_) | Self::Read { .. } | Self::Key { .. } | Self::PolicySigners(_) => "EG7001".into(),
         }
     }
 }
@@ -327,9 +328,12 @@ fn bytes(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, TrustErro
 fn counter(trust: &edgeguard_policy::Trust) -> Result<Box<dyn edgeguard_attest::Counter>, TrustError> {
     match trust.counter {
         edgeguard_policy::Counter::None => Ok(Box::new(edgeguard_attest::NoCounter)),
-        edgeguard_policy::Counter::Tpm => Err(TrustError::NoTpm),
+        edgeguard_policy::Counter::Tpm => Ok(Box::new(edgeguard_attest::TpmCounter::open(Path::new(TPM)).map_err(TrustError::Tpm)?)),
     }
 }
+
+/// The TPM, behind the kernel's resource manager.
+const TPM: &str = "/dev/tpmrm0";
 
 /// The largest trusted root, in bytes.
 const MAX_ROOT: u64 = 1 << 20;
