@@ -247,6 +247,20 @@ pub enum Event {
         /// What for.
         what: String,
     },
+    /// The journal's disk takes records again. What nobody waited for was kept in memory meanwhile, and stands right before this, with the time at
+    /// which it was written; what would have allowed something was refused and did not happen.
+    JournalResumed {
+        /// Why it took none.
+        reason: String,
+        /// For how long, in nanoseconds.
+        closed_ns: u64,
+        /// Events that were kept and are written now.
+        kept: u64,
+        /// Events that were not, because too many came.
+        unkept: u64,
+        /// Calls lost since the journal was opened.
+        lost: u64,
+    },
 }
 
 impl Event {
@@ -290,6 +304,7 @@ impl Event {
             | Self::GrantsGiven { .. }
             | Self::GraphLoaded { .. }
             | Self::GraphFailed { .. }
+            | Self::JournalResumed { .. }
             | Self::RingCorrupt { .. } => true,
             Self::CompileFinished { .. }
             | Self::CompileFailed { .. }

@@ -336,6 +336,13 @@ fn event(event: &Event) -> Draft {
             let fields = json!({ "api": api, "actor": actor, "src_endpoint": { "name": "control.sock" } });
             Draft::new(Class::Api, (99, "Control request"), "control-refused", fields).denied("this user may not")
         }
+        Event::JournalResumed { reason, closed_ns, kept, unkept, lost } => {
+            let data = json!({ "closed_ns": closed_ns, "events_kept": kept, "events_lost": unkept, "calls_lost": lost });
+            let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": data });
+            let fields = json!({ "entity": entity, "actor": daemon });
+            let draft = Draft::new(Class::Entity, (3, "Update"), "journal-resumed", fields).failed(reason);
+            if *unkept == 0 && *lost == 0 { draft } else { Draft { severity: Severity::High, ..draft } }
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) const SEAL_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) const SEAL_FRAMES: u64 = 256;
 /// Name of the file in the journal's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
+/// What takes its place once it is whole.
+const NEW_CHECKPOINTS: &str = "checkpoints.new";
 /// The file is at most this long, in bytes; a reader looks at no more.
 pub(crate) const MAX_CHECKPOINTS: u64 = 4 << 20;
 /// Seals are not closer than this, if the frames without one are few.
@@ -130,6 +132,8 @@ pub(crate) struct Sealer {
     turned_at: u64,
     last_turn: Option<Instant>,
     urgent: bool,
+    /// The next file of checkpoints, empty, with its space.
+    reserved: Option<DiskFile>,
 }
 
 impl Sealer {
@@ -190,6 +194,7 @@ impl Sealer {
             turned_at: 0,
             last_turn: None,
             urgent: false,
+            reserved: None,
         };
         Ok((sealer, damage))
     }
@@ -317,14 +322,29 @@ impl Sealer {
         Ok(note)
     }
 
+    /// Finds the space that [`Sealer::turn`] will need.
+    pub fn reserve(&mut self) -> Result<(), JournalError> {
+        if self.reserved.is_none() {
+            self.reserved = Some(self.new_file().map_err(JournalError::io("begin a file of checkpoints", &self.dir))?);
+        }
+        Ok(())
+    }
+
+    /// An empty file with space, which is not yet the one that counts.
+    fn new_file(&self) -> io::Result<DiskFile> {
+        let file = self.disk.open_or_create(&self.dir.join(NEW_CHECKPOINTS), 0o600)?;
+        file.set_len(0)?;
+        file.allocate_behind(0, 64 << 10)?;
+        Ok(file)
+    }
+
     /// The file anew, with one checkpoint; the old one is there until the new one is.
     fn begin_file(&mut self) -> Result<(), JournalError> {
         let text = format!("{}\n", self.checkpoint()?);
-        let (beside, path) = (self.dir.join("checkpoints.new"), self.dir.join(CHECKPOINTS));
+        let (beside, path) = (self.dir.join(NEW_CHECKPOINTS), self.dir.join(CHECKPOINTS));
+        let reserved = self.reserved.take();
         let written = || -> io::Result<DiskFile> {
-            let file = self.disk.open_or_create(&beside, 0o600)?;
-            file.set_len(0)?;
-            file.allocate_behind(0, 64 << 10)?;
+            let file = reserved.map_or_else(|| self.new_file(), Ok)?;
             file.write_all_at(text.as_bytes(), 0)?;
             file.sync()?;
             self.disk.rename(&beside, &path)?;

@@ -127,6 +127,7 @@ fn events() -> Vec<Event> {
             reason: text("its head is at slot 9 while 10 slots were taken"),
         },
         Event::ControlRefused { peer_uid: 1001, what: text("POST /v1/reload") },
+        Event::JournalResumed { reason: text("the disk is full"), closed_ns: 2_000_000_000, kept: 3, unkept: 0, lost: 0 },
     ]
 }
 

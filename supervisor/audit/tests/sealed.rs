@@ -7,6 +7,7 @@ use std::fs;
 
 use common::*;
 use edgeguard_audit::Assurance;
+use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
 use edgeguard_audit::Keys;
@@ -157,6 +158,67 @@ fn a_budget_is_kept_while_calls_come() {
     journal.close().unwrap();
     let found = verify(&house.journal(), |_, _| {});
     assert!(found.verdict == Verdict::Ok && found.retired > 0, "{found:?}");
+}
+
+#[test]
+fn a_budget_for_all_leaves_calls_at_least_half_and_events_untouched() {
+    let house = House::new();
+    let options = Options { budget: Some(32 << 20), ..Options::sealed(Keys::load(&house.keys(), None).unwrap()) };
+    let (mut journal, _) = Journal::open_with(&house.journal(), ORIGIN, options).unwrap();
+    let bytes = |tier: &str| -> u64 {
+        fs::read_dir(house.journal().join(tier)).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    };
+    for n in 0..200 {
+        journal.calls(&source("m"), &bulky(n * 500)).unwrap();
+        journal.flush().unwrap();
+        assert!(bytes("d") + bytes("s") <= 32 << 20, "{} {}", bytes("d"), bytes("s"));
+    }
+    assert!(bytes("d") > 16 << 20, "events leave more than half: {}", bytes("d"));
+    let reason = "x".repeat(1000);
+    for _ in 0..18_000 {
+        journal.append(&Event::PolicyRefused { file: "p".into(), reason: reason.clone() }).unwrap();
+    }
+    for n in 0..60 {
+        journal.calls(&source("m"), &bulky(n * 500)).unwrap();
+        journal.flush().unwrap();
+    }
+    assert!(bytes("s") > 16 << 20 && bytes("d") <= 16 << 20 && bytes("d") > 8 << 20, "{} {}", bytes("s"), bytes("d"));
+    journal.close().unwrap();
+    let found = verify(&house.journal(), |_, _| {});
+    assert!(found.verdict == Verdict::Ok && found.retired > 0 && found.events == 18_000, "{found:?}");
+}
+
+/// A disk that can be full.
+#[derive(Debug, Default)]
+struct Fillable(std::sync::atomic::AtomicBool);
+
+impl edgeguard_audit::Observer for Fillable {
+    fn before(&self, op: edgeguard_audit::Op<'_>) -> std::io::Result<()> {
+        use edgeguard_audit::Op;
+        let needs_space = matches!(op, Op::Create(_) | Op::Allocate { .. });
+        if needs_space && self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_at_the_end_of_an_epoch_breaks_nothing() {
+    let house = House::new();
+    let disk = std::sync::Arc::new(Fillable::default());
+    let options = Options { observer: Some(disk.clone()), ..Options::sealed(Keys::load(&house.keys(), None).unwrap()) };
+    let (mut journal, _) = Journal::open_with(&house.journal(), ORIGIN, options).unwrap();
+    journal.event(&Event::DaemonStopped { reason: "test".into() }).unwrap();
+    disk.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(matches!(journal.flush(), Err(JournalError::Full { .. })), "the epoch would end now");
+    disk.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    journal.flush().unwrap();
+    journal.event(&started("2")).unwrap();
+    journal.close().unwrap();
+    let found = verify(&house.journal(), |_, _| {});
+    assert!(found.verdict == Verdict::Ok && found.events == 2, "{found:?}");
 }
 
 #[test]

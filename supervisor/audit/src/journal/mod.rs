@@ -62,6 +62,7 @@ pub struct Journal {
     leaves: Leaves,
     sealer: Option<Sealer>,
     detail_budget: Option<u64>,
+    budget: Option<u64>,
     /// A segment of calls was begun since the budget was looked at.
     detail_grew: bool,
     security: Writer,
@@ -88,6 +89,8 @@ pub struct Options {
     pub keys: Option<Keys>,
     /// Bytes that segments of calls may take, the one being written included; the oldest go first, and a sealed frame says so. Needs keys.
     pub detail_budget: Option<u64>,
+    /// Bytes that the whole journal may take. Calls get what events leave of it, and at least half; events are never deleted. Needs keys.
+    pub budget: Option<u64>,
     /// Who is told of every change to the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -160,7 +163,7 @@ impl Journal {
         let sealed = last.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
         if options.keys.is_none() {
             let note = seal::last_epoch(dir, u64::MAX).map_err(JournalError::io("look for seals", dir))?;
-            if note.is_some() || dir.join(seal::CHECKPOINTS).exists() || options.detail_budget.is_some() {
+            if note.is_some() || dir.join(seal::CHECKPOINTS).exists() || options.detail_budget.is_some() || options.budget.is_some() {
                 return Err(JournalError::Unsealed);
             }
         }
@@ -184,6 +187,7 @@ impl Journal {
             leaves: found.leaves,
             sealer,
             detail_budget: options.detail_budget,
+            budget: options.budget,
             detail_grew: true,
             security: found.security,
             detail: found.detail,
@@ -300,10 +304,13 @@ impl Journal {
         if self.sealer.as_ref().and_then(Sealer::turn_due) == Some(Duration::ZERO) {
             self.turn_epoch()?;
         }
-        match self.detail_budget {
-            Some(budget) if std::mem::take(&mut self.detail_grew) => self.retire_detail(budget).map(drop),
-            _ => Ok(()),
+        if self.detail_grew
+            && let Some(keep) = self.detail_keep()?
+        {
+            self.retire_detail(keep)?;
         }
+        self.detail_grew = false;
+        Ok(())
     }
 
     /// After how long [`Journal::flush`] should be called again, though nothing happens; nothing when all is on the disk.
@@ -334,6 +341,12 @@ impl Journal {
         Ok(self.stats)
     }
 
+    /// Whether so many calls wait for the disk that no more should be taken out of rings: guests then wait, and nothing is lost.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.buffers.len() > MAX_BUFFERS / 2
+    }
+
     /// Counts since the journal was opened.
     #[must_use]
     pub const fn stats(&self) -> Stats {
@@ -362,7 +375,9 @@ impl Journal {
     /// Ends the epoch: everything is sealed with its key, its successor is certified, and it is erased.
     fn turn_epoch(&mut self) -> Result<(), JournalError> {
         self.sync_files()?;
-        let Some(sealer) = &self.sealer else { return Ok(()) };
+        let Some(sealer) = &mut self.sealer else { return Ok(()) };
+        // From the frame on there is no way back: a full disk is to show before it.
+        sealer.reserve()?;
         let certificate = sealer.certificate()?.to_string();
         let header = self.header(FrameType::Epoch, 0, self.security.next_seq, boottime_ns());
         let header = Header { epoch: header.epoch.saturating_add(1), ..header };

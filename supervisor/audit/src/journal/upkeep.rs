@@ -9,6 +9,7 @@ use crate::clock::realtime_ns;
 use crate::error::JournalError;
 use crate::frame::FrameType;
 use crate::journal::Journal;
+use crate::leaves::LEAF_LEN;
 use crate::note::Note;
 use crate::note::Signed;
 use crate::note::VerifierKey;
@@ -66,6 +67,18 @@ impl Journal {
             return Err(JournalError::Statement("the anchor is of another history than this journal's"));
         }
         self.own_bytes(FrameType::Anchor, parsed.to_string().as_bytes())
+    }
+
+    /// Bytes of calls that the budgets leave; nothing without a budget.
+    pub(super) fn detail_keep(&self) -> Result<Option<u64>, JournalError> {
+        let Some(budget) = self.budget else { return Ok(self.detail_budget) };
+        let mut others = self.next_frame.saturating_mul(LEAF_LEN);
+        for (_, path) in segment::list(&self.dir, Tier::Security).map_err(JournalError::io("list segments", &self.dir))? {
+            others += std::fs::metadata(&path).map_err(JournalError::io("read a segment", &self.dir))?.len();
+        }
+        // Who causes many events does not get the calls deleted by it.
+        let keep = budget.saturating_sub(others).max(budget / 2);
+        Ok(Some(self.detail_budget.map_or(keep, |detail| detail.min(keep))))
     }
 
     /// Deletes the oldest segments of calls until they take at most `keep` bytes; the one being written stays. For each, a frame that lists what
