@@ -36,6 +36,10 @@ pub const MAX_SKEW: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(
 pub const MAX_JUMP: (Duration, Duration) = (Duration::from_secs(DAY), Duration::from_secs(3_650 * DAY));
 /// Most keys in `policy-signing.key`.
 pub const MAX_POLICY_KEYS: usize = 16;
+/// Bytes of journal.
+pub const AUDIT_BUDGET: (u64, u64) = (32 << 20, 1 << 40);
+/// `audit.budget` where the host's file is silent.
+pub const DEFAULT_AUDIT_BUDGET: u64 = 256 << 20;
 /// Most environment variables.
 pub const MAX_ENV: usize = 64;
 /// Most arguments.

@@ -1,10 +1,11 @@
-//! The host's own file, `/etc/edgeguard/edgeguard.toml`: where things are, who may ask, the floor, and what evidence is judged by.
+//! The host's own file, `/etc/edgeguard/edgeguard.toml`: where things are, who may ask, the floor, what evidence is judged by, and how much is kept.
 //!
 //! Runs in: daemon and command line.
 //! Invariant: every key has a documented default, so that an absent file means [`HostConfig::default`].
 
 use std::path::PathBuf;
 
+use crate::audit::Audit;
 use crate::bounds;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
@@ -43,6 +44,8 @@ pub struct HostConfig {
     pub trust: Trust,
     /// `policy-signing`: whose policies count; absent, every policy in the directory does.
     pub policy_signing: Option<PolicySigning>,
+    /// `audit`: how much the journal keeps, and what happens when its disk takes no more.
+    pub audit: Audit,
 }
 
 impl Default for HostConfig {
@@ -59,6 +62,7 @@ impl Default for HostConfig {
             standby: true,
             trust: Trust::default(),
             policy_signing: None,
+            audit: Audit::default(),
         }
     }
 }
@@ -100,9 +104,10 @@ impl Resolver<'_> {
         let floor = self.floor(root);
         let trust = self.trust(root);
         let policy_signing = self.policy_signing(root);
+        let audit = self.audit(root);
         let (floor, _) = floor?;
         version?;
-        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, ..config })
+        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, audit: audit?, ..config })
     }
 
     fn replace(&mut self, table: &Table<'_>, key: &str, path: &mut PathBuf) {

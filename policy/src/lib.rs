@@ -29,6 +29,7 @@ pub mod codes;
 pub mod imports;
 
 mod admission;
+mod audit;
 mod bounds;
 mod compare;
 mod diagnostic;
@@ -58,6 +59,8 @@ pub use admission::Requirement;
 pub use admission::Signer;
 pub use admission::SignerKind;
 pub use admission::Statement;
+pub use audit::Audit;
+pub use audit::OnFull;
 pub use bounds::*;
 pub use codes::Code;
 pub use codes::Severity;

@@ -191,6 +191,7 @@ pub(crate) const HOST: Section = Section {
         key("workers", One(&WORKERS), Optional, "[workers]"),
         key("trust", One(&TRUST), Optional, "[trust]"),
         key("policy-signing", One(&POLICY_SIGNING), Optional, "[policy-signing]"),
+        key("audit", One(&AUDIT), Optional, "[audit]"),
     ],
 };
 
@@ -233,6 +234,11 @@ const TRUST: Section = Section {
 
 const POLICY_SIGNING: Section =
     Section { title: "[policy-signing]", keys: &[key("key", Texts, Required, "[\"/etc/edgeguard/keys/ops.pub\"]")] };
+
+const AUDIT: Section = Section {
+    title: "[audit]",
+    keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\"")],
+};
 
 /// The names of all keys and sections of both files, those inside first; some stand in several sections.
 pub(crate) fn names(section: &'static Section) -> Vec<&'static str> {

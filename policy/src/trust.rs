@@ -179,7 +179,7 @@ impl Resolver<'_> {
         if table.has(key) { self.duration(table, key, bounds).map(|found| found.value) } else { Some(default) }
     }
 
-    fn word_or<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&str, Option<T>)], default: T) -> Option<T> {
+    pub(crate) fn word_or<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&str, Option<T>)], default: T) -> Option<T> {
         if table.has(key) { table.text(key).and_then(|word| self.word(&word, words)) } else { Some(default) }
     }
 }

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::with;
+use edgeguard_policy::Audit;
 use edgeguard_policy::Code;
 use edgeguard_policy::Code::*;
 use edgeguard_policy::Counter;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::HostConfig;
+use edgeguard_policy::OnFull;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Principal;
 use edgeguard_policy::Requirement;
@@ -68,6 +70,9 @@ fn every_key_of_the_host_file_is_heard() {
         counter = "tpm"
         [policy-signing]
         key = ["/ops.pub", "/lab.pub"]
+        [audit]
+        budget = "1 GiB"
+        on-full = "halt"
     "#;
     let host = parse_host("edgeguard.toml", text).unwrap();
     assert_eq!(
@@ -86,8 +91,19 @@ fn every_key_of_the_host_file_is_heard() {
     assert_eq!((trust.revocations, trust.counter), (Revocations::Required, Counter::Tpm));
     assert_eq!(host.policy_signing.unwrap().keys, [Path::new("/ops.pub"), Path::new("/lab.pub")]);
     assert_eq!((host.floor.landlock, host.standby), (5, false));
+    assert_eq!(host.audit, Audit { budget: 1 << 30, on_full: OnFull::Halt });
     let own = parse_host("edgeguard.toml", "version = 1\n[control]\nsocket = \"/x.sock\"\n").unwrap();
     assert_eq!(own.control, Path::new("/x.sock"));
+}
+
+#[test]
+fn a_journal_cannot_be_given_less_than_it_needs_nor_a_way_out_that_is_not_served() {
+    let found = |line: &str| codes(&parse_host("edgeguard.toml", &format!("version = 1\n[audit]\n{line}\n")).unwrap_err());
+    assert_eq!(found("budget = \"31 MiB\""), [OutOfBounds]);
+    assert_eq!(found("budget = \"2048 GiB\""), [OutOfBounds]);
+    assert_eq!(found("budget = \"256\""), [Size]);
+    assert_eq!(found("on-full = \"summarize\""), [NotServed]);
+    assert_eq!(found("on-full = \"drop\""), [UnknownWord]);
 }
 
 #[test]

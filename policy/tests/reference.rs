@@ -116,5 +116,6 @@ fn the_bounds_in_the_text_are_those_of_the_program() {
     let days = |(least, most): (std::time::Duration, std::time::Duration)| (least.as_secs(), most.as_secs() / 86_400);
     assert_eq!((days(MAX_AGE), days(WARN), days(GRACE)), ((1, 36_500), (0, 365), (0, 365)), "as the reference has them");
     assert_eq!((days(MAX_SKEW), days(MAX_JUMP)), ((0, 1), (86_400, 3_650)), "as the reference has them");
+    assert_eq!(AUDIT_BUDGET, (32 << 20, 1 << 40), "as the reference has them");
     assert_eq!((DEADLINE.0.as_millis(), DEADLINE.1.as_secs()), (1, 3600), "as the reference has them");
 }

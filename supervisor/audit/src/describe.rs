@@ -71,7 +71,10 @@ fn words(event: &Event) -> String {
         Event::ControlRefused { peer_uid, what } => format!("user {peer_uid} was refused: {what}"),
         Event::JournalResumed { reason, closed_ns, kept, unkept, lost } => {
             let gone = if *unkept == 0 && *lost == 0 { String::new() } else { format!(", {unkept} events and {lost} calls are lost") };
-            format!("journal takes records again after {}: {kept} events were kept{gone}; it took none because {reason}", duration(*closed_ns))
+            format!(
+                "journal takes records again after {}: {kept} events were kept{gone}; it took none because {reason}",
+                duration(*closed_ns)
+            )
         }
     }
 }

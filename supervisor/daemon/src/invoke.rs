@@ -167,12 +167,22 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
     };
     let deadline = admitted.limits.deadline;
     let watch = async move {
-        let ended = match tokio::time::timeout(deadline + GRACE, end).await {
+        let mut end = end;
+        let ended = match tokio::time::timeout(deadline + GRACE, &mut end).await {
             Ok(Ok(ended)) => ended,
             // The worker did not keep its own deadline: it is no longer believed.
-            Ok(Err(_)) | Err(_) => {
+            late => {
                 start.worker.kill();
-                Ended::WorkerGone(Exit::Signal(9))
+                // Once it is gone, its rings say what it recorded. A channel that is closed has nothing more to say.
+                let last = if late.is_err() { tokio::time::timeout(GRACE, end).await.ok().and_then(Result::ok) } else { None };
+                match last {
+                    Some(Ended::Finished(finished)) => {
+                        let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced);
+                        Ended::WorkerGone(Exit::Signal(9), records)
+                    }
+                    Some(gone) => gone,
+                    None => Ended::WorkerGone(Exit::Signal(9), Records::default()),
+                }
             }
         };
         let ending = settle(&ledger, &start, ended, began);
@@ -221,7 +231,7 @@ fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: In
             (outcome, code, detail, finished.timing, records)
         }
         // Its rings were settled by the listener, to the last record that was whole.
-        Ended::WorkerGone(exit) => ("killed", None, Some(exit.to_string()), Timing::default(), Records::default()),
+        Ended::WorkerGone(exit, records) => ("killed", None, Some(exit.to_string()), Timing::default(), records),
     };
     if records.recorded < records.produced {
         tracing::error!(produced = records.produced, recorded = records.recorded, "records are missing");
@@ -259,7 +269,7 @@ fn count(module: &Module, ending: &Ending) {
         _ => {}
     }
     counters.engine_ns.fetch_add(ending.engine_us.saturating_mul(1000), Ordering::Relaxed);
-    counters.records.fetch_max(ending.records.recorded, Ordering::Relaxed);
+    counters.records.fetch_add(ending.records.recorded, Ordering::Relaxed);
 }
 
 fn sender(fd: OwnedFd) -> std::io::Result<pipe::Sender> {

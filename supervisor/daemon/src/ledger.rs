@@ -3,7 +3,11 @@
 //! Runs in: daemon, on a thread of its own, so that a slow disk never delays the control socket's loop.
 //! Invariant: commands are carried out in the order they were given; a ring is drained before the end of its invocation is answered. Whoever drains a ring
 //! (this thread, or the loop that answers) hands over what it took while it still holds the ring, so records stay in their order.
+//! Invariant: while the disk takes nothing, no new work begins, what nobody waits for is kept, and rings stay full, so that guests wait. The ledger opens
+//! again by itself.
 //! Does not: decide anything. It only remembers.
+
+mod closed;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -12,6 +16,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -29,9 +34,11 @@ use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::process::Signal;
+use tokio::sync::Notify;
 use tokio::sync::oneshot;
 
 use crate::invoke::Records;
+use crate::ledger::closed::Closed;
 
 /// Why an event is not in the journal.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,7 +57,7 @@ pub struct SourceId(u64);
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
-    next: std::sync::atomic::AtomicU64,
+    next: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -59,13 +66,19 @@ struct Shared {
     /// Invocations under way: while there are any, rings are drained by the clock too.
     active: AtomicUsize,
     failed: AtomicBool,
+    /// Told at the moment when it fails.
+    closed: Notify,
+    /// So many calls wait for the disk that rings are left full.
+    parked: AtomicBool,
+    /// Times that guests waited for room in a ring.
+    stalls: AtomicU64,
     sources: Mutex<HashMap<SourceId, Arc<Rings>>>,
 }
 
 enum Command {
     Event(Box<Event>, Option<oneshot::Sender<Result<(), LedgerError>>>),
     Taken(Box<Taken>),
-    Detach { id: SourceId, reply: oneshot::Sender<()> },
+    Detach { id: SourceId, left: Records, reply: oneshot::Sender<Records> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Attest { nonce: Vec<u8>, reply: oneshot::Sender<Result<String, LedgerError>> },
     Stop,
@@ -78,11 +91,19 @@ impl Ledger {
     /// The kernel gives no thread or no eventfd.
     pub fn start(journal: Journal) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared { wake, active: AtomicUsize::new(0), failed: AtomicBool::new(false), sources: Mutex::default() });
+        let shared = Arc::new(Shared {
+            wake,
+            active: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            closed: Notify::new(),
+            parked: AtomicBool::new(false),
+            stalls: AtomicU64::new(0),
+            sources: Mutex::default(),
+        });
         let (commands, inbox) = mpsc::channel();
-        let clerk = Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false };
+        let clerk = Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false, closed: None };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || clerk.run())?;
-        Ok((Self { commands, shared, next: std::sync::atomic::AtomicU64::new(1) }, thread))
+        Ok((Self { commands, shared, next: AtomicU64::new(1) }, thread))
     }
 
     /// Queues an event at once; the future says when it is there: on the disk, for those that must be ([`Event::durable`]).
@@ -106,9 +127,22 @@ impl Ledger {
     /// An earlier record could not be written.
     pub fn usable(&self) -> Result<(), LedgerError> {
         if self.shared.failed.load(Ordering::Acquire) {
-            return Err(LedgerError::Closed("an earlier record could not be written; free space on its disk, then restart".into()));
+            return Err(LedgerError::Closed(
+                "an earlier record could not be written; free space on its disk, and new work begins again by itself".into(),
+            ));
         }
         Ok(())
+    }
+
+    /// Ends when the journal takes no more records, or has taken none since somebody waited here last.
+    pub async fn closed(&self) {
+        self.shared.closed.notified().await;
+    }
+
+    /// Times that guests waited for room in a ring, in all invocations that ended.
+    #[must_use]
+    pub fn stalls(&self) -> u64 {
+        self.shared.stalls.load(Ordering::Relaxed)
     }
 
     /// Takes over a worker's rings. They are the daemon's own mappings, so they outlive the worker. `process` is its pidfd: a worker whose ring does
@@ -137,14 +171,19 @@ impl Ledger {
     /// The ring is drained here and now: to have the other thread do it would cost its waking and ours.
     pub fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
         let rings = lock(&self.shared.sources).get(&id).cloned();
-        rings.map(|rings| rings.drain(ring, &self.commands, |ring| ring.settle(produced))).unwrap_or_default()
+        let records = rings.map(|rings| rings.drain(ring, &self.commands, |ring| ring.settle(produced))).unwrap_or_default();
+        self.shared.stalls.fetch_add(records.stalls, Ordering::Relaxed);
+        records
     }
 
-    /// Drains all rings of a worker that is gone, and forgets it.
-    pub async fn detach(&self, id: SourceId) {
+    /// Drains all rings of a worker that is gone, and forgets it. Returns what it left behind: the records of invocations that had not ended, all
+    /// together.
+    pub async fn detach(&self, id: SourceId) -> Records {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Detach { id, reply });
-        let _ = answer.await;
+        self.command(Command::Detach { id, left: Records::default(), reply });
+        let left = answer.await.unwrap_or_default();
+        self.shared.stalls.fetch_add(left.stalls, Ordering::Relaxed);
+        left
     }
 
     /// The journal's own counts.
@@ -245,6 +284,16 @@ impl Rings {
     fn drain_all(&self, journal: &mpsc::Sender<Command>) {
         (0..self.rings.len()).for_each(|index| self.drain(index, journal, |_| ()));
     }
+
+    /// Drains all rings for the last time.
+    fn drain_last(&self, journal: &mpsc::Sender<Command>) -> Records {
+        let left = (0..self.rings.len()).map(|index| self.drain(index, journal, |ring| ring.settle(ring.taken)));
+        left.fold(Records::default(), |all, one| Records {
+            produced: all.produced.saturating_add(one.produced),
+            recorded: all.recorded.saturating_add(one.recorded),
+            stalls: all.stalls.saturating_add(one.stalls),
+        })
+    }
 }
 
 struct Clerk {
@@ -254,6 +303,8 @@ struct Clerk {
     own: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     dirty: bool,
+    /// Since when and why the disk takes nothing.
+    closed: Option<Closed>,
 }
 
 impl Clerk {
@@ -264,10 +315,14 @@ impl Clerk {
             stop = self.obey_all();
             self.drain_all();
             stop |= self.obey_all();
-            if stop || self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero()) {
+            self.try_again(stop);
+            if self.closed.is_none() && (stop || self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero())) {
                 self.dirty = false;
                 self.keep(if stop { Journal::sync } else { Journal::flush });
             }
+        }
+        if let Some(closed) = &self.closed {
+            closed.complain(&self.journal.stats());
         }
         if let Err(error) = self.journal.close() {
             tracing::error!(error = crate::chain(&error), "the journal does not close in order");
@@ -280,7 +335,8 @@ impl Clerk {
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         fds.extend(sources.iter().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
-        let limit = busy.then_some(TICK).into_iter().chain(self.journal.sync_due()).min();
+        let due = if self.closed.is_some() { Some(closed::TRY_AGAIN) } else { self.journal.sync_due() };
+        let limit = busy.then_some(TICK).into_iter().chain(due).min();
         let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(1), tv_nsec: limit.subsec_nanos().into() });
         let _ = rustix::event::poll(&mut fds, limit.as_ref());
         let mut count = [0; 8];
@@ -304,20 +360,21 @@ impl Clerk {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Event(event, reply) => {
-                let result = self.check(|journal| journal.event(&event).map(drop));
-                if let Some(reply) = reply {
-                    let _ = reply.send(result);
+                match reply {
+                    // Whoever waits is told, and what the event is about does not happen.
+                    Some(reply) => drop(reply.send(self.check(|journal| journal.event(&event).map(drop)))),
+                    None => self.put(*event),
                 }
             }
             Command::Taken(taken) => self.take(*taken),
-            Command::Detach { id, reply } => {
+            Command::Detach { id, left, reply } => {
                 let rings = lock(&self.shared.sources).remove(&id);
                 if let Some(rings) = rings {
-                    rings.drain_all(&self.own);
+                    let left = rings.drain_last(&self.own);
                     // The answer waits behind what was just taken.
-                    let _ = self.own.send(Command::Detach { id, reply });
+                    let _ = self.own.send(Command::Detach { id, left, reply });
                 } else {
-                    let _ = reply.send(());
+                    let _ = reply.send(left);
                 }
             }
             Command::Stats(reply) => {
@@ -335,14 +392,22 @@ impl Clerk {
         let Taken { source, records, events } = taken;
         if !records.is_empty() {
             self.dirty = true;
-            self.keep(|journal| journal.calls(&source, &records));
+            // They are taken in any case: what does not reach the disk waits in memory.
+            let taken = self.journal.calls(&source, &records);
+            if self.closed.is_none() {
+                self.keep(|_| taken);
+            }
+            self.shared.parked.store(self.journal.is_behind(), Ordering::Release);
         }
         for event in events {
-            self.keep(|journal| journal.event(&event).map(drop));
+            self.put(event);
         }
     }
 
     fn drain_all(&self) {
+        if self.shared.parked.load(Ordering::Acquire) {
+            return;
+        }
         self.sources().iter().for_each(|rings| rings.drain_all(&self.own));
     }
 
@@ -355,13 +420,39 @@ impl Clerk {
         let _ = self.check(write);
     }
 
+    /// An event that nobody waits for: it is written now, or kept until it can be.
+    fn put(&mut self, event: Event) {
+        if self.check(|journal| journal.event(&event).map(drop)).is_err()
+            && let Some(closed) = &mut self.closed
+        {
+            closed.keep(event);
+        }
+    }
+
     fn check(&mut self, write: impl FnOnce(&mut Journal) -> Result<(), JournalError>) -> Result<(), LedgerError> {
+        if let Some(closed) = &self.closed {
+            // What follows stands behind what is kept.
+            return Err(LedgerError::Closed(closed.reason().to_owned()));
+        }
         write(&mut self.journal).map_err(|error| {
-            if !self.shared.failed.swap(true, Ordering::AcqRel) {
-                tracing::error!(error = %crate::chain(&error), "the journal does not take records; no new work is admitted");
-            }
-            LedgerError::Closed(crate::chain(&error))
+            let reason = crate::chain(&error);
+            tracing::error!(error = reason, "the journal does not take records; no new work is admitted");
+            self.shared.failed.store(true, Ordering::Release);
+            self.shared.closed.notify_one();
+            self.closed = Some(Closed::new(reason.clone()));
+            LedgerError::Closed(reason)
         })
+    }
+
+    /// While it is closed: writes what was kept, and opens again if all of it is on the disk. Not more often than [`closed::TRY_AGAIN`], but for `last`.
+    fn try_again(&mut self, last: bool) {
+        let Some(closed) = &mut self.closed else { return };
+        if (last || closed.due()) && closed.write(&mut self.journal).is_ok() {
+            tracing::info!("the journal takes records again");
+            self.closed = None;
+            self.shared.parked.store(false, Ordering::Release);
+            self.shared.failed.store(false, Ordering::Release);
+        }
     }
 }
 

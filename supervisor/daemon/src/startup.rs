@@ -11,6 +11,7 @@ use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
 use edgeguard_policy::HostConfig;
+use edgeguard_policy::OnFull;
 use rustix::process::DumpableBehavior;
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
@@ -62,6 +63,9 @@ pub enum StartupError {
     /// The journal takes no records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The journal's disk is full, and the host's file wants no service without it.
+    #[error("the journal takes no more records, and `audit.on-full` is `halt`; free space on its disk, then start again")]
+    Halted,
     /// A thread, a signal handler, a kernel facility.
     #[error("cannot set up {0}")]
     Kernel(&'static str, #[source] std::io::Error),
@@ -84,7 +88,8 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     make_dir("the state directory", &host.state_dir)?;
     make_dir("the runtime directory", &host.runtime_dir)?;
     let keys = journal_keys(&host.state_dir)?;
-    let (journal, recovery) = Journal::open_with(&host.state_dir.join("audit"), &origin(), Options::sealed(keys))?;
+    let (journal, recovery) =
+        Journal::open_with(&host.state_dir.join("audit"), &origin(), Options { budget: Some(host.audit.budget), ..Options::sealed(keys) })?;
     let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
@@ -101,6 +106,7 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
 
     // 4. Admit.
     let control_path = host.control.clone();
+    let halts = host.audit.on_full == OnFull::Halt;
     let trust = Trust::new(&host);
     let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), trust, host }));
     let report = modules.load().await;
@@ -116,17 +122,19 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     let serving = tokio::spawn(Control::new(Arc::clone(&modules)).serve(bound.listener));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %bound.path.display(), "ready");
-    until_told(signals, &modules, &ledger).await;
+    let told = until_told(signals, &modules, &ledger, halts).await;
 
     // 6. Stop: no new requests, no children, nothing unwritten.
     notify(&[NotifyState::Stopping]);
     serving.abort();
     modules.shut_down().await;
-    ledger.record(events::daemon_stopped("told to")).await?;
+    let reason = if told.is_ok() { "told to" } else { "the journal takes no records, and `audit.on-full` is `halt`" };
+    let said = ledger.record(events::daemon_stopped(reason)).await;
     ledger.stop();
     let _ = tokio::task::spawn_blocking(move || clerk.join()).await;
     let _ = std::fs::remove_file(&bound.path);
-    Ok(())
+    told?;
+    Ok(said?)
 }
 
 /// What the daemon listens for.
@@ -144,14 +152,15 @@ impl Signals {
 }
 
 /// The daemon's own loop: signals, the watchdog, the clock.
-async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledger) {
+async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledger, halts: bool) -> Result<(), StartupError> {
     let mut janitor = tokio::time::interval(Duration::from_secs(10));
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
     loop {
         tokio::select! {
-            _ = signals.term.recv() => return,
-            _ = signals.int.recv() => return,
+            _ = signals.term.recv() => return Ok(()),
+            _ = signals.int.recv() => return Ok(()),
+            () = ledger.closed(), if halts => return Err(StartupError::Halted),
             _ = signals.hup.recv() => {
                 notify(&[NotifyState::Reloading]);
                 modules.load().await;

@@ -39,6 +39,7 @@ use crate::compiler::STARTUP;
 use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::REGION;
+use crate::invoke::Records;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
 use crate::ledger::SourceId;
@@ -72,8 +73,8 @@ pub struct Standby {
 pub enum Ended {
     /// The worker said so.
     Finished(Finished),
-    /// The worker is gone.
-    WorkerGone(Exit),
+    /// The worker is gone, and this is what it recorded and nobody had accounted for.
+    WorkerGone(Exit, Records),
 }
 
 /// A confined worker of one module.
@@ -191,7 +192,7 @@ impl Worker {
         // Held over the look at `gone`, so that the listener either sees this entry or has said that the worker is gone.
         let mut pending = lock(&self.pending);
         if let Some(exit) = *lock(&self.gone) {
-            let _ = ended.send(Ended::WorkerGone(exit));
+            let _ = ended.send(Ended::WorkerGone(exit, Records::default()));
             return Ok(end);
         }
         pending.insert(id, ended);
@@ -265,11 +266,12 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
     worker.kill();
     let exit = worker.child.reap().await;
     *lock(&worker.gone) = Some(exit);
-    ledger.detach(worker.source).await;
+    // Which guest thread runs which invocation is said only when one ends: of several that end here, one gets the records of all.
+    let mut left = ledger.detach(worker.source).await;
     ledger.note(events::process_exited(worker.pid(), "worker", &module.name, exit, cause.as_deref()));
     tracing::info!(module = module.name, pid = worker.pid(), %exit, cause, "worker is gone");
     for (_, ended) in lock(&worker.pending).drain() {
-        let _ = ended.send(Ended::WorkerGone(exit));
+        let _ = ended.send(Ended::WorkerGone(exit, std::mem::take(&mut left)));
     }
 }
 

@@ -17,6 +17,7 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("edgeguard_invocations_failed_total", "Invocations that ended otherwise.", |counters| &counters.failed),
     ("edgeguard_invocations_limited_total", "Invocations stopped at a limit.", |counters| &counters.limited),
     ("edgeguard_invocations_killed_total", "Invocations ended by the death of their worker.", |counters| &counters.killed),
+    ("edgeguard_records_total", "Calls recorded in invocations that ended.", |counters| &counters.records),
     ("edgeguard_cold_starts_total", "Worker processes started.", |counters| &counters.cold_starts),
 ];
 
@@ -50,6 +51,20 @@ pub async fn render(control: &Control) -> String {
     }
     head(&mut page, "edgeguard_journal_usable", "1 while the journal takes records; nothing new begins while it is 0.", "gauge");
     let _ = writeln!(page, "edgeguard_journal_usable {}", u8::from(control.modules.gate().ledger.usable().is_ok()));
+    let ledger = &control.modules.gate().ledger;
+    head(&mut page, "edgeguard_ring_stalls_total", "Times that guests waited for room in an audit ring.", "counter");
+    let _ = writeln!(page, "edgeguard_ring_stalls_total {}", ledger.stalls());
+    if let Some(stats) = ledger.stats().await {
+        head(&mut page, "edgeguard_journal_calls_total", "Calls taken into the journal since the daemon began.", "counter");
+        let _ = writeln!(page, "edgeguard_journal_calls_total {}", stats.records);
+        head(
+            &mut page,
+            "edgeguard_journal_lost_total",
+            "Calls that the journal lost since the daemon began; anything but 0 is a gap.",
+            "counter",
+        );
+        let _ = writeln!(page, "edgeguard_journal_lost_total {}", stats.lost);
+    }
     page
 }
 
