@@ -6,6 +6,7 @@
 mod words;
 
 use std::error::Error as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -19,7 +20,10 @@ use edgeguard_attest::NoCounter;
 use edgeguard_attest::Rejection;
 use edgeguard_attest::State;
 use edgeguard_attest::StateError;
+use edgeguard_attest::TPM_DEVICE;
 use edgeguard_attest::Time;
+use edgeguard_attest::TpmCounter;
+use edgeguard_attest::TpmError;
 use edgeguard_attest::trust;
 use edgeguard_attest::trust::ImportError;
 use edgeguard_attest::trust::PackError;
@@ -123,10 +127,8 @@ enum Failed {
     Config(String, String),
     #[error("cannot use the trusted root that the host's file names")]
     Material(#[from] MaterialError),
-    #[error(
-        "the host's file binds the state to a TPM, and this build of the command line cannot reach one; use the daemon's build with TPM support"
-    )]
-    NoTpm,
+    #[error("the host's file binds the state to a counter in the TPM, and that cannot be asked (EG5005)")]
+    Tpm(#[source] TpmError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -243,7 +245,7 @@ impl Place {
 fn counter(host: &HostConfig) -> Result<Box<dyn Counter>, Failed> {
     match host.trust.counter {
         edgeguard_policy::Counter::None => Ok(Box::new(NoCounter)),
-        edgeguard_policy::Counter::Tpm => Err(Failed::NoTpm),
+        edgeguard_policy::Counter::Tpm => Ok(Box::new(TpmCounter::open(Path::new(TPM_DEVICE)).map_err(Failed::Tpm)?)),
     }
 }
 

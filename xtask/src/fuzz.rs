@@ -45,7 +45,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let findings = place::shown(&place::target("fuzz/findings")?);
-    Err(Failure::new(format!("findings in {}; they lie in {findings}, and `cargo xtask fuzz TARGET --input FILE` runs one again", found.join(", "))))
+    Err(Failure::new(format!(
+        "findings in {}; they lie in {findings}, and `cargo xtask fuzz TARGET --input FILE` runs one again",
+        found.join(", ")
+    )))
 }
 
 /// Builds in a folder of its own: the counters are compiled into every crate, so nothing can be shared with other builds.

@@ -94,8 +94,8 @@ With two, it would be open which of them was checked.";
         next "get module and bundle from the vendor again; if it persists, the key or the bundle is not the vendor's",
         explain "The bundle names a trusted key, but the signature was not made with that key over this content: it was damaged, or made by somebody who copied the key's hint. The hint only selects a key and is never itself trusted.";
     /// The signed digest is not the module's.
-    Digest = "EG2002" in Digest: "module is not the one that was signed",
-        next "ship the module and the bundle of the same build, or sign this module",
+    Digest = "EG2002" in Digest: "file is not the one that was signed",
+        next "ship the file and the bundle that belong together, or sign the file as it is",
         explain "The SHA-256 of the module differs from the one the bundle was made for: the module was changed after signing, or module and bundle are of different builds. One changed byte suffices.";
     /// The signing certificate was not issued by a trusted authority.
     CertificateChain = "EG2003" in Certificate: "signing certificate is not from a trusted authority",
@@ -146,7 +146,7 @@ With two, it would be open which of them was checked.";
         next "sign the module again; if the timestamp authority is your own, add it to the trusted root",
         explain "An RFC 3161 timestamp must be over this bundle's signature and from a timestamp authority of the trusted root. A certificate that comes with the timestamp is not trusted for being there. A timestamp that does not verify refuses the bundle, even if another one would do.";
     /// A trusted root that cannot be used.
-    TrustMaterial = "EG2015" in State: "trusted root cannot be used",
+    TrustMaterial = "EG2015" in State: "trust material cannot be used",
         next "import a whole and current trusted root with `edgeguard trust import`",
         explain "The trusted root (sigstore's `trusted_root.json`) names the certificate authorities, logs and timestamp authorities and when each may speak. This one cannot be read, names a log twice, has a window that ends before it starts or has no start, holds a key that is not understood, or is not the one that is pinned by its SHA-256.";
     /// The certificate's identity is not a signer's.

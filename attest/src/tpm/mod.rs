@@ -28,6 +28,9 @@ pub(crate) use self::wire::Reader;
 pub(crate) use self::wire::WireError;
 use crate::state::Counter;
 use crate::state::CounterError;
+
+/// Where the kernel offers the TPM, with its resource manager in between.
+pub const TPM_DEVICE: &str = "/dev/tpmrm0";
 use crate::state::CounterKind;
 
 /// The index of the counter.

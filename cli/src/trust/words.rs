@@ -27,7 +27,7 @@ pub(super) fn status(status: &TrustStatus, now: Time) -> String {
         text.row("", &format!("sha256:{}", status.root.sha256));
     }
     for authority in &status.root.authorities {
-        let from = authority.from.map_or("ever".to_owned(), |from| day(from));
+        let from = authority.from.map_or("ever".to_owned(), day);
         let until = authority.until.map_or(String::new(), |until| format!(" until {}", day(until)));
         text.row("", &format!("{:7} {} from {from}{until}", authority.kind, escape(&authority.name)));
     }

@@ -328,12 +328,11 @@ fn bytes(what: &'static str, path: &Path, max: u64) -> Result<Vec<u8>, TrustErro
 fn counter(trust: &edgeguard_policy::Trust) -> Result<Box<dyn edgeguard_attest::Counter>, TrustError> {
     match trust.counter {
         edgeguard_policy::Counter::None => Ok(Box::new(edgeguard_attest::NoCounter)),
-        edgeguard_policy::Counter::Tpm => Ok(Box::new(edgeguard_attest::TpmCounter::open(Path::new(TPM)).map_err(TrustError::Tpm)?)),
+        edgeguard_policy::Counter::Tpm => {
+            Ok(Box::new(edgeguard_attest::TpmCounter::open(Path::new(edgeguard_attest::TPM_DEVICE)).map_err(TrustError::Tpm)?))
+        }
     }
 }
-
-/// The TPM, behind the kernel's resource manager.
-const TPM: &str = "/dev/tpmrm0";
 
 /// The largest trusted root, in bytes.
 const MAX_ROOT: u64 = 1 << 20;
