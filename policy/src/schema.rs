@@ -235,10 +235,8 @@ const TRUST: Section = Section {
 const POLICY_SIGNING: Section =
     Section { title: "[policy-signing]", keys: &[key("key", Texts, Required, "[\"/etc/edgeguard/keys/ops.pub\"]")] };
 
-const AUDIT: Section = Section {
-    title: "[audit]",
-    keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\"")],
-};
+const AUDIT: Section =
+    Section { title: "[audit]", keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\"")] };
 
 /// The names of all keys and sections of both files, those inside first; some stand in several sections.
 pub(crate) fn names(section: &'static Section) -> Vec<&'static str> {
