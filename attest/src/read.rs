@@ -128,7 +128,7 @@ pub fn bundle_label<'a>(file_name: &'a str, module_name: &str) -> Option<&'a str
 /// The bundles beside `module`, by their paths: the plain one first, then by label. Only names are looked at; the caller opens each, as it does the module.
 ///
 /// # Errors
-/// [`Code::Unsigned`] if there is none, [`Code::TooMany`] for more than [`MAX_BUNDLES`](crate::MAX_BUNDLES), [`Code::Unreadable`] if the directory
+/// [`Code::Unsigned`] if there is none, [`Code::TooMany`] for more than [`MAX_BUNDLES`], [`Code::Unreadable`] if the directory
 /// cannot be read whole or a bundle's name belongs to something that is no regular file (nor a link, which the caller judges when it opens it).
 pub fn bundles_beside(module: &Path) -> Result<Vec<PathBuf>, Rejection> {
     let plain = bundle_path(module);
