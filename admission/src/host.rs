@@ -9,6 +9,7 @@ use edgeguard_attest::ClockLimits;
 use edgeguard_attest::FreshnessLimits;
 use edgeguard_attest::MaterialError;
 use edgeguard_attest::TrustMaterial;
+use edgeguard_policy::Revocations;
 use edgeguard_policy::Trust;
 use edgeguard_policy::TrustedRoot;
 
@@ -18,10 +19,11 @@ pub fn clock_limits(trust: &Trust) -> ClockLimits {
     ClockLimits { max_skew: trust.max_skew, max_jump: trust.max_jump }
 }
 
-/// How long trust material warns before its end, and counts after it.
+/// How long trust material warns before its end, and counts after it; and whether there must be a revocation list.
 #[must_use]
 pub fn freshness_limits(trust: &Trust) -> FreshnessLimits {
-    FreshnessLimits { warn: trust.warn, grace: trust.grace }
+    let list_required = trust.revocations == Revocations::Required;
+    FreshnessLimits { warn: trust.warn, grace: trust.grace, list_required }
 }
 
 /// Whose certificates, logs and timestamps count on this host, as long as no trust pack says otherwise. `read` reads the operator's own trusted root,

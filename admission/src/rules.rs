@@ -126,9 +126,8 @@ fn signer<E: std::error::Error + 'static>(
             claims: claims.iter().map(|(name, value)| Ok((claim(id, name)?, pattern(id, value)?))).collect::<Result<_, _>>()?,
         }),
     };
-    // The policy's `retire-at` is the first moment that no longer counts; a window's is the last second that does.
-    let window =
-        Window { usable_from: written.usable_from.map(Time), retire_at: written.retire_at.map(|seconds| Time(seconds.saturating_sub(1))) };
+    // Both ends count, in the policy and in the window.
+    let window = Window { usable_from: written.usable_from.map(Time), retire_at: written.retire_at.map(Time) };
     let evidence = match (&kind, written.evidence) {
         (SignerKind::Keyless(_), _) | (_, Evidence::Both) => EvidenceWanted::Both,
         (_, Evidence::None) => EvidenceWanted::None,

@@ -24,6 +24,8 @@ use crate::time::Time;
 pub const MAX_REVOCATIONS: u64 = 256 << 10;
 /// The most entries of a list.
 pub const MAX_REVOKED: usize = 4096;
+/// The longest name of a module, in bytes.
+const MAX_NAME: usize = 128;
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 512;
 
@@ -159,6 +161,14 @@ pub enum RevocationsError {
     /// Without a reason, or with one that is too long.
     #[error("entry {entry} of the revocation list: expected a reason of 1 to {MAX_REASON} bytes, found {found}")]
     Reason {
+        /// Which entry, counted from 0.
+        entry: usize,
+        /// Its length in bytes.
+        found: usize,
+    },
+    /// A module's name that no policy has.
+    #[error("entry {entry} of the revocation list: expected a module's name of 1 to {MAX_NAME} bytes, found {found}")]
+    Name {
         /// Which entry, counted from 0.
         entry: usize,
         /// Its length in bytes.
@@ -364,6 +374,9 @@ impl Entry {
                 RevokedWhat::Identity { pattern, issuer }
             }
             (None, None, None, Some(digest), None, None) => RevokedWhat::Digest(ModuleDigest(sha256_of(&digest, entry)?)),
+            (None, None, None, None, Some(name), Some(_)) if name.is_empty() || name.len() > MAX_NAME => {
+                return Err(RevocationsError::Name { entry, found: name.len() });
+            }
             (None, None, None, None, Some(name), Some(below_version)) => RevokedWhat::Module { name, below_version },
             _ => return Err(RevocationsError::OneOf { entry }),
         };
@@ -482,6 +495,8 @@ mod tests {
             (r#"{"identity":"*","issuer":"i","reason":"x"}"#.into(), "`identity`"),
             (r#"{"module":"voice","reason":"x"}"#.into(), "exactly one"),
             (r#"{"module":"voice","belowVersion":-1,"reason":"x"}"#.into(), "cannot be read"),
+            (r#"{"module":"","belowVersion":1,"reason":"x"}"#.into(), "1 to 128 bytes"),
+            (format!(r#"{{"module":"{}","belowVersion":1,"reason":"x"}}"#, "v".repeat(129)), "1 to 128 bytes"),
         ] {
             let error = list(&wrong).unwrap_err().to_string();
             assert!(error.contains(why), "{wrong}: {error}");

@@ -272,8 +272,10 @@ impl State {
     /// Remembers an admission: the version floor of `name` rises to `version`, the time floor to `proved`, the latest time that its evidence
     /// proved. Writes only if something changed. On the disk when it returns, so call it before the module runs.
     ///
+    /// The same bytes without a version, such as by a plain signature after the release's bundle was lost, keep the version that they had.
+    ///
     /// # Errors
-    /// [`StateError::Falls`] for a version below the floor, and for none where there was one; others if it cannot be written.
+    /// [`StateError::Falls`] for a version below the floor, and for none where other bytes had one; others if it cannot be written.
     pub fn admitted(
         &mut self,
         name: &str,
@@ -284,7 +286,10 @@ impl State {
     ) -> Result<(), StateError> {
         check_name(name)?;
         self.update(|next| {
-            let floor = next.modules.get(name).and_then(|module| module.version);
+            let digest = digest.to_string();
+            let before = next.modules.get(name);
+            let floor = before.and_then(|module| module.version);
+            let version = version.or(floor.filter(|_| before.is_some_and(|module| module.digest == digest)));
             if let Some(floor) = floor
                 && version.is_none_or(|version| version < floor)
             {
@@ -293,7 +298,6 @@ impl State {
             if next.modules.len() >= MAX_NAMES && !next.modules.contains_key(name) {
                 return Err(StateError::Full { what: "modules", max: MAX_NAMES as u64 });
             }
-            let digest = digest.to_string();
             let same = next.modules.get(name).is_some_and(|module| module.version == version && module.digest == digest);
             let later = proved.is_some_and(|proved| proved > next.time);
             if same && !later {
@@ -387,10 +391,12 @@ impl State {
         // The pack is on the disk before the text that names it; until then the old one is in force.
         self.storage.put(&name, bytes).map_err(io("write the trust pack of"))?;
         self.write(next)?;
-        self.remove_packs_but(&name)
+        // The new pack is in force; to report a failure now would say that it is not.
+        self.remove_packs_but(&name).ok();
+        Ok(())
     }
 
-    /// Packs that nothing names any more. A failure leaves rubbish and no harm, but is said.
+    /// Packs that nothing names any more. A failure leaves rubbish and no harm; the next import tries again.
     fn remove_packs_but(&mut self, keep: &str) -> Result<(), StateError> {
         for name in self.storage.names().map_err(io("list"))? {
             if name.starts_with(PACK) && name != keep {
@@ -414,7 +420,12 @@ impl State {
             return Err(StateError::SetBack { expected: self.remembered.write, found: found.write });
         }
         match (found.counter, self.counter.kind()) {
-            (None, _) => {}
+            // Bound once, bound for good: a file that names no counter is none that this program wrote since.
+            (None, _) => {
+                if let Some(counter) = self.remembered.counter {
+                    return Err(StateError::Foreign { counter });
+                }
+            }
             (Some(_), CounterKind::None) => return Err(StateError::CounterGone),
             (Some(written), CounterKind::Tpm) => {
                 let value = self.counter.get().map_err(StateError::Counter)?;

@@ -162,7 +162,12 @@ impl Storage for Directory {
     fn lock(&self) -> io::Result<Guard> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, LOCK, flags, Mode::from_raw_mode(0o600))?;
-        if let Some((user, group)) = self.owner {
+        // Another file's second name would be given away below, and root may give away anything.
+        let stat = rustix::fs::fstat(&fd)?;
+        if stat.st_nlink != 1 || rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "`lock` is not a file of its own; remove it"));
+        }
+        if let Some((user, group)) = self.owner.filter(|(user, _)| *user != stat.st_uid) {
             chown(&fd, user, group)?;
         }
         lock(&fd)?;

@@ -400,3 +400,44 @@ proptest::proptest! {
         proptest::prop_assert!(Remembered::from_text(&signed, &key).is_err());
     }
 }
+
+#[test]
+fn a_module_whose_release_is_gone_keeps_its_floor_and_is_no_rollback() {
+    let (_disk, mut state) = on_disk(None);
+    state.admitted("voice", Some(7), A, later(0), None).unwrap();
+    // Admission lets the same bytes in by a plain signature; what is remembered of them must not be lost, nor stand in their way.
+    state.admitted("voice", None, A, later(5), Some(later(9))).unwrap();
+    assert_eq!(state.known("voice"), Some(Known { version: Some(7), digest: A, admitted_at: later(0) }));
+    assert_eq!(state.floor_time(), later(9));
+    assert_eq!(code(state.admitted("voice", None, B, later(5), None).unwrap_err()), Code::Rollback);
+}
+
+#[test]
+fn a_file_that_no_longer_names_the_counter_is_not_believed_while_the_daemon_runs() {
+    let chip = Chip::default();
+    let (disk, mut state) = on_disk(Some(&chip));
+    state.admitted("voice", Some(7), A, later(0), None).unwrap();
+    // Whoever reads the key can write a file with a good MAC, a higher number and no counter.
+    let mut forged = Remembered::new();
+    forged.write = 1000;
+    let text = forged.to_text(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32])).unwrap();
+    disk.0.lock().unwrap().files.insert(FLOORS.into(), text);
+    assert_eq!(code(state.reload().unwrap_err()), Code::StateDamaged);
+    assert_eq!(code(state.admitted("voice", Some(1), B, later(0), None).unwrap_err()), Code::StateDamaged);
+    assert_eq!(state.known("voice").unwrap().version, Some(7));
+}
+
+#[test]
+fn a_lock_that_is_another_file_under_a_second_name_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("trust");
+    let mut state = State::open(&dir, none()).unwrap();
+    // Root gives the lock to the directory's owner, who must not thereby get a file that is not his.
+    let precious = home.path().join("precious");
+    std::fs::write(&precious, b"root's").unwrap();
+    std::fs::remove_file(dir.join("lock")).unwrap();
+    std::fs::hard_link(&precious, dir.join("lock")).unwrap();
+    assert_eq!(code(state.reload().unwrap_err()), Code::StateDamaged);
+    std::fs::remove_file(dir.join("lock")).unwrap();
+    assert!(state.reload().is_ok(), "a lock that is gone is made again");
+}

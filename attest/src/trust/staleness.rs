@@ -8,25 +8,28 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Pack;
 use crate::clock::Clock;
 use crate::clock::Reached;
 use crate::rejection::Code;
 use crate::rejection::Rejection;
 use crate::time::Time;
 
-/// How long before and after its end trust material warns and still counts.
+/// What this host asks of trust material before something new is admitted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreshnessLimits {
     /// How long before the end the warning begins.
     pub warn: Duration,
     /// How long after the end new modules are still admitted, with the warning.
     pub grace: Duration,
+    /// Whether there must be a revocation list. Once there was one, there must be one in any case.
+    pub list_required: bool,
 }
 
 impl Default for FreshnessLimits {
-    /// A warning from seven days before; no grace.
+    /// A warning from seven days before; no grace; no list before the first one.
     fn default() -> Self {
-        Self { warn: Duration::from_secs(7 * 86_400), grace: Duration::ZERO }
+        Self { warn: Duration::from_secs(7 * 86_400), grace: Duration::ZERO, list_required: false }
     }
 }
 
@@ -58,6 +61,17 @@ pub enum Staleness {
 }
 
 impl Staleness {
+    /// Judges what is in force on a host: `pack`, if one was imported, and `list_floor`, the number of the newest revocation list that was ever seen.
+    #[must_use]
+    pub fn in_force(pack: Option<&Pack>, list_floor: Option<u64>, clock: &Clock, limits: FreshnessLimits) -> Self {
+        let wanted = limits.list_required || list_floor.is_some();
+        match pack {
+            _ if wanted && pack.and_then(Pack::revocations).is_none() => Self::Absent { what: "the revocation list".into() },
+            Some(pack) => pack.staleness(clock, limits),
+            None => Self::Fresh,
+        }
+    }
+
     /// Judges each of `ends`, a thing and when it runs out, and gives the worst. A clock that cannot be trusted makes everything stale that its floor does not decide.
     #[must_use]
     pub fn judge<'a>(clock: &Clock, limits: FreshnessLimits, ends: impl IntoIterator<Item = (&'a str, Time)>) -> Self {
@@ -154,6 +168,18 @@ mod tests {
     fn a_clock_set_back_or_forward_does_not_make_old_material_fresh() {
         for wall in [-5000 * DAY, 5000 * DAY] {
             assert!(matches!(judge(wall, 0, &[("list", 30 * DAY)]), Staleness::Stale { .. }), "{wall}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_must_be_there_and_is_not_refuses_what_is_new() {
+        let clock = Clock::new(Time::BUILT, Time::BUILT, ClockLimits::default());
+        let judge = |list_required, floor| {
+            Staleness::in_force(None, floor, &clock, FreshnessLimits { list_required, ..FreshnessLimits::default() })
+        };
+        assert_eq!(judge(false, None), Staleness::Fresh);
+        for absent in [judge(true, None), judge(false, Some(5)), judge(true, Some(5))] {
+            assert_eq!(absent.check_new().map_err(|refused| refused.code), Err(Code::Stale));
         }
     }
 

@@ -179,7 +179,7 @@ pub fn status(
     let imported = state.and_then(|state| state.remembered().pack_imported());
     Ok(TrustStatus {
         root: RootStatus { source, sha256: hex::encode(material.digest()), authorities: material.authorities() },
-        freshness: pack.as_ref().map_or(Staleness::Fresh, |pack| pack.staleness(clock, limits)),
+        freshness: Staleness::in_force(pack.as_ref(), state.and_then(State::revocation_list_floor), clock, limits),
         revocations: pack.as_ref().and_then(Pack::revocations).map(RevocationsStatus::of),
         pack: pack.as_ref().map(|pack| PackStatus::of(pack, imported)),
         clock: ClockStatus { state: clock.state(), wall: clock.wall(), floor: clock.floor() },
