@@ -144,7 +144,7 @@ fn newer_packs_follow_also_over_rotated_roots() {
         );
     }
     let names: Vec<_> = std::fs::read_dir(host.home.path().join("trust")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.iter().filter(|name| name.to_string_lossy().starts_with("pack-")).count(), 1, "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.to_string_lossy().starts_with("pack-")).count(), 2, "{names:?}");
 }
 
 #[test]

@@ -391,15 +391,17 @@ impl State {
         // The pack is on the disk before the text that names it; until then the old one is in force.
         self.storage.put(&name, bytes).map_err(io("write the trust pack of"))?;
         self.write(next)?;
+        // Another process may have read the text before this write, and be about to open the pack that it named: that one stays until the next import.
+        let keep = [Some(name), before.map(|before| format!("{PACK}{before}"))];
         // The new pack is in force; to report a failure now would say that it is not.
-        self.remove_packs_but(&name).ok();
+        self.remove_packs_but(&keep).ok();
         Ok(())
     }
 
     /// Packs that nothing names any more. A failure leaves rubbish and no harm; the next import tries again.
-    fn remove_packs_but(&mut self, keep: &str) -> Result<(), StateError> {
+    fn remove_packs_but(&mut self, keep: &[Option<String>]) -> Result<(), StateError> {
         for name in self.storage.names().map_err(io("list"))? {
-            if name.starts_with(PACK) && name != keep {
+            if name.starts_with(PACK) && !keep.contains(&Some(name.clone())) {
                 self.storage.remove(&name).map_err(io("remove an old trust pack of"))?;
             }
         }

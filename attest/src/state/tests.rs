@@ -441,3 +441,20 @@ fn a_lock_that_is_another_file_under_a_second_name_is_refused() {
     std::fs::remove_file(dir.join("lock")).unwrap();
     assert!(state.reload().is_ok(), "a lock that is gone is made again");
 }
+
+#[test]
+fn a_pack_that_another_process_is_about_to_read_outlives_one_import_and_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("trust");
+    let mut cli = State::open(&dir, none()).unwrap();
+    cli.set_pack(None, b"pack 1", None, later(0), None).unwrap();
+    let daemon = State::open(&dir, none()).unwrap();
+    cli.set_pack(Some(b"pack 1"), b"pack 2", None, later(0), None).unwrap();
+    assert_eq!(daemon.pack().unwrap().as_deref(), Some(&b"pack 1"[..]), "what it was told a moment ago");
+    cli.set_pack(Some(b"pack 2"), b"pack 3", None, later(0), None).unwrap();
+    let packs =
+        || std::fs::read_dir(&dir).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(PACK)).count();
+    assert_eq!(packs(), 2);
+    assert!(matches!(daemon.pack(), Err(StateError::Missing { .. })));
+    assert_eq!(State::open(&dir, none()).unwrap().pack().unwrap().as_deref(), Some(&b"pack 3"[..]));
+}
