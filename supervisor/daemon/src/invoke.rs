@@ -177,7 +177,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
                 let last = if late.is_err() { tokio::time::timeout(GRACE, end).await.ok().and_then(Result::ok) } else { None };
                 match last {
                     Some(Ended::Finished(finished)) => {
-                        let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced);
+                        let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
                         Ended::WorkerGone(Exit::Signal(9), records)
                     }
                     Some(gone) => gone,
@@ -185,7 +185,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
                 }
             }
         };
-        let ending = settle(&ledger, &start, ended, began);
+        let ending = settle(&ledger, &start, ended, began).await;
         ledger.invocation_ends();
         ledger.note(events::invocation_ended(invocation, &module.name, start.worker.uuid, &ending));
         count(&module, &ending);
@@ -223,10 +223,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
+async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
     let (outcome, code, detail, timing, records) = match ended {
         Ended::Finished(finished) => {
-            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced);
+            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
             let (outcome, code, detail) = in_words(finished.outcome);
             (outcome, code, detail, finished.timing, records)
         }

@@ -149,7 +149,7 @@ impl Ledger {
     /// not parse is ended, because what it does from then on would not be on record.
     pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false });
+        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false, told: false });
         let rings = Arc::new(Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
         lock(&self.shared.sources).insert(id, rings);
         // It sleeps on the doorbells it knows.
@@ -169,10 +169,16 @@ impl Ledger {
 
     /// Drains the ring of an invocation that ended, and accounts for it. `produced` is what the worker says of the ring since it began.
     /// The ring is drained here and now: to have the other thread do it would cost its waking and ours.
-    pub fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
+    /// Denials are waited for until they are written: whoever hears the answer finds them in the journal.
+    pub async fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
         let rings = lock(&self.shared.sources).get(&id).cloned();
-        let records = rings.map(|rings| rings.drain(ring, &self.commands, |ring| ring.settle(produced))).unwrap_or_default();
+        let settled = rings.map(|rings| rings.drain(ring, &self.commands, |ring| (ring.settle(produced), std::mem::take(&mut ring.told))));
+        let (records, told) = settled.unwrap_or_default();
         self.shared.stalls.fetch_add(records.stalls, Ordering::Relaxed);
+        if told {
+            // Commands are carried out in their order: an answer to this one means that all before it were.
+            let _ = self.stats().await;
+        }
         records
     }
 
@@ -240,6 +246,8 @@ struct Ring {
     stalls: u64,
     /// It did not parse: what comes after is not believed.
     corrupt: bool,
+    /// Events came out of it since it was settled last.
+    told: bool,
 }
 
 /// What was taken out of one ring, on its way into the journal.
@@ -273,6 +281,7 @@ impl Rings {
                 ring.corrupt = true;
             }
             ring.taken += taken.records.len() as u64;
+            ring.told |= !taken.events.is_empty();
             if !taken.records.is_empty() || !taken.events.is_empty() {
                 // Its end is the end of the journal's thread, which every other command notices.
                 let _ = journal.send(Command::Taken(Box::new(taken)));
