@@ -8,5 +8,6 @@ pub mod admission;
 pub mod answer;
 pub mod guest;
 pub mod house;
+pub mod oracle;
 pub mod policy;
 pub mod redteam;

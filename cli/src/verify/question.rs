@@ -48,6 +48,10 @@ pub(super) struct Question {
     capabilities: Option<Capabilities>,
     clock: Clock,
     memory: Option<Memory>,
+    /// This host takes nobody's word but that of keys: an imported root changes nothing.
+    keys_alone: bool,
+    /// This host accepts signed policies only.
+    signed_policies: bool,
 }
 
 /// What a host remembers.
@@ -75,6 +79,10 @@ impl Question {
             }
             None => HostConfig::default(),
         };
+        let against = policy.check_host(&host);
+        if against.errors() > 0 {
+            return Err(wrong(path, &against));
+        }
         let rules = edgeguard_admission::rules(&policy, read_key).map_err(|source| Failed::Rules(path.to_owned(), Box::new(source)))?;
         let file = args.module.clone().unwrap_or_else(|| policy.path.clone());
         let material = match &args.trusted_root {
@@ -83,7 +91,10 @@ impl Question {
         };
         let capabilities = Some(edgeguard_admission::capabilities(&policy));
         let limits = (edgeguard_admission::clock_limits(&host.trust), edgeguard_admission::freshness_limits(&host.trust));
-        Self { file, rules, bundles: args.bundle.clone(), material, capabilities, clock: now(limits.0), memory: None }
+        let keys_alone = host.trust.root == edgeguard_policy::TrustedRoot::Nobody;
+        let signed_policies = host.policy_signing.is_some();
+        let bundles = args.bundle.clone();
+        Self { file, rules, bundles, material, capabilities, clock: now(limits.0), memory: None, keys_alone, signed_policies }
             .remembering(args, limits)
     }
 
@@ -117,7 +128,8 @@ impl Question {
             None => TrustMaterial::public_good()?,
         };
         let limits = (ClockLimits::default(), FreshnessLimits::default());
-        Self { file, rules, bundles: args.bundle.clone(), material, capabilities: None, clock: now(limits.0), memory: None }
+        let (bundles, clock) = (args.bundle.clone(), now(limits.0));
+        Self { file, rules, bundles, material, capabilities: None, clock, memory: None, keys_alone: false, signed_policies: false }
             .remembering(args, limits)
     }
 
@@ -165,6 +177,11 @@ impl Question {
         }
         if self.capabilities.is_none() {
             out.push("whether a policy grants no more than was signed; pass `--policy`");
+        } else {
+            out.push("whether the policy grants what the module imports, and what it grants is there; `edgeguard policy check --host --module MODULE.wasm`");
+        }
+        if self.signed_policies {
+            out.push("the policy's own signature and revision, which this host asks for; `edgeguard verify --key OPS.pub POLICY.toml`");
         }
         if self.memory.is_none() {
             out.push("revocations, version floors and proved time of a host; pass `--trust-dir`");
@@ -182,9 +199,9 @@ impl Question {
         let clock = Clock::new(state.floor_time().max(Time::BUILT), self.clock.wall(), clock);
         let known = state.known(&self.rules.slot);
         let pack = Pack::of(&state).map_err(|source| Failed::Pack(dir.clone(), source))?;
-        let stale = pack.as_ref().map_or(Staleness::Fresh, |pack| pack.staleness(&clock, fresh));
+        let stale = Staleness::in_force(pack.as_ref(), state.revocation_list_floor(), &clock, fresh);
         // What was imported last is what the host believes, unless the user names something else.
-        let imported = pack.as_ref().and_then(Pack::material).filter(|_| args.trusted_root.is_none());
+        let imported = pack.as_ref().and_then(Pack::material).filter(|_| args.trusted_root.is_none() && !self.keys_alone);
         let material = imported.cloned().unwrap_or(self.material);
         let memory = Memory { known, revocations: pack.as_ref().and_then(Pack::revocations).cloned(), stale };
         Ok(Self { material, clock, memory: Some(memory), ..self })

@@ -214,18 +214,12 @@ impl Trust {
         let state = self.state(&mut inner)?;
         let proved = state.floor_time();
         let pack = edgeguard_attest::trust::Pack::of(state).map_err(TrustError::Pack)?;
-        let had_list = state.revocation_list_floor().is_some();
+        let list_floor = state.revocation_list_floor();
         inner.floor.raise(proved, boot_time());
         let clock = inner.floor.clock(edgeguard_admission::clock_limits(&self.config));
 
         let revocations = pack.as_ref().and_then(|pack| pack.revocations()).cloned();
-        let wanted = had_list || self.config.revocations == edgeguard_policy::Revocations::Required;
-        let limits = edgeguard_admission::freshness_limits(&self.config);
-        let stale = match &pack {
-            _ if wanted && revocations.is_none() => Staleness::Absent { what: "the revocation list".into() },
-            Some(pack) => pack.staleness(&clock, limits),
-            None => Staleness::Fresh,
-        };
+        let stale = Staleness::in_force(pack.as_ref(), list_floor, &clock, edgeguard_admission::freshness_limits(&self.config));
         let own = || edgeguard_admission::trust_material(&self.config, |path| bytes("the trusted root", path, MAX_ROOT));
         let nobody = self.config.root == edgeguard_policy::TrustedRoot::Nobody;
         let material = match pack.as_ref().and_then(|pack| pack.material()).filter(|_| !nobody) {
