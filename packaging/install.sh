@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-for program in edgeguard edgeguardd edgeguard-compile edgeguard-worker edgeguard-graph; do
+for program in edgeguard edgeguardd edgeguard-compile edgeguard-worker edgeguard-graph edgeguard-export; do
     [ -x "$from/$program" ] || fail "\`$from/$program\` is not there; build it with: cargo build --release --workspace --bins"
 done
 
@@ -36,8 +36,10 @@ put 0755 "$from/edgeguardd" /usr/libexec/edgeguard/edgeguardd
 put 0755 "$from/edgeguard-compile" /usr/libexec/edgeguard/edgeguard-compile
 put 0755 "$from/edgeguard-worker" /usr/libexec/edgeguard/edgeguard-worker
 put 0755 "$from/edgeguard-graph" /usr/libexec/edgeguard/edgeguard-graph
+put 0755 "$from/edgeguard-export" /usr/libexec/edgeguard/edgeguard-export
 
 put 0644 "$here/systemd/edgeguardd.service" /usr/lib/systemd/system/edgeguardd.service
+put 0644 "$here/systemd/edgeguard-export.service" /usr/lib/systemd/system/edgeguard-export.service
 put 0644 "$here/systemd/edgeguard.slice" /usr/lib/systemd/system/edgeguard.slice
 
 mkdir -p "$dest/etc/edgeguard/policy.d" "$dest/etc/edgeguard/keys"
@@ -46,9 +48,15 @@ keep 0644 "$here/examples/edgeguard.toml" /etc/edgeguard/edgeguard.toml
 
 put 0644 "$here/systemd/edgeguardd.service.d.example" /usr/share/doc/edgeguard/examples/edgeguardd.service.d.conf
 put 0644 "$here/examples/voice-gate.toml" /usr/share/doc/edgeguard/examples/voice-gate.toml
+put 0644 "$here/examples/export.toml" /usr/share/doc/edgeguard/examples/export.toml
+for file in otel/collector.yaml rsyslog/file.conf rsyslog/relp.conf rsyslog/tls.conf rsyslog/unix.conf syslog-ng/tls.conf \
+    sigma/audit-degraded.yml sigma/deny-burst.yml sigma/sandbox-kill.yml sigma/signature-reject.yml sigma/tamper.yml; do
+    put 0644 "$here/siem/$file" "/usr/share/doc/edgeguard/siem/$file"
+done
 put 0644 "$root/docs/operator-quickstart.md" /usr/share/doc/edgeguard/operator-quickstart.md
 put 0644 "$root/docs/policy-reference.md" /usr/share/doc/edgeguard/policy-reference.md
 put 0644 "$root/docs/journal.md" /usr/share/doc/edgeguard/journal.md
+put 0644 "$root/docs/siem.md" /usr/share/doc/edgeguard/siem.md
 put 0644 "$root/SECURITY.md" /usr/share/doc/edgeguard/SECURITY.md
 put 0644 "$root/LICENSE" /usr/share/doc/edgeguard/copyright
 

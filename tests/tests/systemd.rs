@@ -7,6 +7,7 @@
 mod container;
 mod place;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use container::Report;
@@ -105,6 +106,39 @@ fn a_frozen_daemon_is_ended_by_the_watchdog() {
     let Some(report) = report() else { return };
     succeeded(report, "watchdog");
     assert!(report.text("watchdog-result").contains("atchdog"), "systemd names no watchdog:\n{}", report.text("watchdog-result"));
+}
+
+#[test]
+fn the_exporter_runs_as_its_own_user_with_the_one_capability_to_read() {
+    let Some(report) = report() else { return };
+    succeeded(report, "export-start");
+    assert_eq!(report.text("export-active").trim(), "active", "{}", report.everything());
+    let text = report.text("export-process");
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default();
+    // CAP_DAC_READ_SEARCH is capability 2.
+    assert_eq!((field("CapEff"), field("NoNewPrivs"), field("Seccomp")), ("0000000000000004", "1", "2"), "{text}");
+    let uid = field("Uid").split_whitespace().next().unwrap_or_default();
+    let daemons = report.text("processes");
+    let daemon = daemons.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|ids| ids.split_whitespace().next());
+    assert!(!uid.is_empty() && uid != "0" && Some(uid) != daemon, "{text}\n{daemons}");
+}
+
+#[test]
+fn the_exporter_outlives_the_daemons_deaths_and_has_every_entry() {
+    let Some(report) = report() else { return };
+    succeeded(report, "export-wanted");
+    succeeded(report, "exported");
+    let uids = |step: &str| -> BTreeSet<String> {
+        let lines = report.text(step);
+        let entries =
+            lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        entries.map(|entry| entry["metadata"]["uid"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let (wanted, found) = (uids("export-wanted"), uids("exported"));
+    assert!(wanted.len() > 50, "{} entries: has the service done nothing?", wanted.len());
+    assert_eq!(found, wanted, "{}", report.everything());
+    assert_eq!(report.property("export-after-stop", "NRestarts"), "0", "{}", report.text("export-journal"));
+    assert_eq!(report.property("export-after-stop", "Result"), "success", "{}", report.text("export-journal"));
 }
 
 #[test]

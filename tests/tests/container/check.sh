@@ -29,6 +29,11 @@ processes() {
     done
 }
 
+# exported_as_many_as COMMAND…: the exporter's file has at least as many lines as the command prints
+exported_as_many_as() {
+    "$@" >/tmp/wanted && [ "$(wc -l </var/log/edgeguard/export.jsonl)" -ge "$(wc -l </tmp/wanted)" ]
+}
+
 main_pid() {
     systemctl show --property=MainPID --value edgeguardd
 }
@@ -51,6 +56,11 @@ keep status edgeguard status --json
 processes >/report/processes 2>&1
 keep invoker runuser -u gateway -- edgeguard invoke hello
 keep stranger runuser -u stranger -- edgeguard invoke hello
+keep export-start systemctl start edgeguard-export
+keep export-active systemctl is-active edgeguard-export
+keep export-show systemctl show edgeguard-export
+exporter=$(systemctl show --property=MainPID --value edgeguard-export)
+grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' "/proc/$exporter/status" >/report/export-process
 keep reload systemctl reload edgeguardd
 keep active-after-reload systemctl is-active edgeguardd
 
@@ -76,6 +86,14 @@ echo $? >/report/watchdog.rc
 keep watchdog-result journalctl -u edgeguardd --no-pager -o cat --grep=watchdog
 
 keep stop systemctl stop edgeguardd
+# The exporter has outlived all that, and has everything to the daemon's last word.
+wait_for 20 exported_as_many_as edgeguard audit export
+keep export-wanted edgeguard audit export
+keep exported cat /var/log/edgeguard/export.jsonl
+keep export-status /usr/libexec/edgeguard/edgeguard-export --status
+keep export-stop systemctl stop edgeguard-export
+keep export-after-stop systemctl show edgeguard-export
+keep export-journal journalctl -u edgeguard-export --no-pager -o cat
 keep show-after-stop systemctl show edgeguardd
 keep verify edgeguard audit verify
 keep journal journalctl -u edgeguardd --no-pager -o cat

@@ -60,7 +60,7 @@ impl Report {
 /// Boots, runs, and reports; or says what is missing on this machine. What goes wrong once nothing is missing is in the report.
 pub fn boot() -> Result<Report, String> {
     let programs = place::programs();
-    for program in ["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph"] {
+    for program in ["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph", "edgeguard-export"] {
         if !programs.join(program).exists() {
             return Err(format!("`{program}` is not built: cargo build --release --workspace --bins"));
         }
@@ -148,6 +148,7 @@ fn furnish(root: &Path, programs: &Path) -> Result<(), String> {
     ok(Command::new(&edgeguard).args(["sign", "--key"]).arg(key.with_extension("key")).arg(state.join("hello.wasm")))?;
     write("etc/edgeguard/policy.d/hello.toml", HELLO)?;
     furnish_voice_gate(root, &edgeguard, &key, &write)?;
+    write("etc/edgeguard/export.toml", EXPORT)?;
 
     let own = fs::read_to_string(root.join("etc/edgeguard/edgeguard.toml")).map_err(|error| error.to_string())?;
     if !own.contains("invokers = [\"user:gateway\"]") {
@@ -232,6 +233,14 @@ memory = "4 MiB"
 deadline = "5 s"
 instances = 2
 output = "64 KiB"
+"#;
+
+/// Started by the script, once there is a journal.
+const EXPORT: &str = r#"version = 1
+
+[[file]]
+name = "local"
+path = "/var/log/edgeguard/export.jsonl"
 "#;
 
 const CHECK: &str = "[Unit]
