@@ -26,6 +26,9 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("sigstore-verify", &["edgeguard-attest"]),
     ("sigstore-crypto", &["edgeguard-attest"]),
     ("sigstore-types", &["edgeguard-attest"]),
+    ("sigstore-tuf", &["edgeguard-attest"]),
+    ("rustls", &["edgeguard-export"]),
+    ("prost", &["edgeguard-export"]),
     ("hyper", &["edgeguardd", "edgeguard"]),
 ];
 
@@ -164,6 +167,34 @@ fn the_deny_file_says_the_same_of_wrappers() {
             assert!(line.contains(&format!("\"{wrapper}\"")), "deny.toml does not let `{wrapper}` name `{name}`");
         }
     }
+}
+
+/// What `cargo deny` would say, for a machine that does not have it.
+#[test]
+fn what_the_deny_file_bans_is_named_by_its_wrappers_and_by_nobody_else() {
+    let deny = std::fs::read_to_string(place::root().join("deny.toml")).unwrap();
+    let lock = std::fs::read_to_string(place::root().join("Cargo.lock")).unwrap();
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for line in deny.lines().filter_map(|line| line.trim().strip_prefix("{ crate = \"")) {
+        rows += 1;
+        let name = line.split('"').next().unwrap();
+        if !lock.contains(&format!("name = \"{name}\"\n")) {
+            continue;
+        }
+        let wrappers = line.split_once("wrappers = [").map_or("", |(_, rest)| rest.split(']').next().unwrap());
+        let edges = ["tree", "--offline", "--workspace", "-e", "normal,build,dev", "--prefix", "depth", "--depth", "1", "-i", name];
+        // A crate that is in the lock file and in no tree is there for a feature or a target that nobody has.
+        let tree = place::run(cargo().args(edges)).unwrap().stdout;
+        for owner in String::from_utf8_lossy(&tree).lines().filter_map(|line| line.strip_prefix('1')) {
+            let owner = owner.split_whitespace().next().unwrap_or_default();
+            if !wrappers.contains(&format!("\"{owner}\"")) {
+                wrong.push(format!("`{owner}` names `{name}`, which deny.toml lets nobody but [{wrappers}]"));
+            }
+        }
+    }
+    assert!(rows >= 20, "only {rows} rows found: has the file changed its form?");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
