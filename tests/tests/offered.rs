@@ -1,0 +1,74 @@
+//! What a component can call has a number, so it can have a record: the interfaces that the engine's WASI offers are read from its own definition of them.
+//!
+//! Runs on the developer's machine and in CI, on the sources of the dependency that `cargo metadata` names.
+//! For core modules no such look is needed: their linker is made from one table, and refuses to link a function without a number.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![forbid(unsafe_code)]
+
+mod place;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use edgeguard_audit::INTERFACES;
+use edgeguard_audit::call_id;
+use wit_parser::Resolve;
+use wit_parser::TypeDefKind;
+
+/// The packages that `wasmtime-wasi` offers, each behind those that it uses.
+const PACKAGES: &[&str] = &["io", "clocks", "random", "filesystem", "sockets", "cli"];
+
+/// The interface that a command exports: nobody calls it but the host.
+const EXPORTED: &str = "wasi:cli/run";
+
+/// Where the sources of `wasmtime-wasi` are.
+fn wasmtime_wasi() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(place::root()).args(["metadata", "--offline", "--format-version", "1"]);
+    let metadata: serde_json::Value = serde_json::from_str(&place::stdout(&mut cargo)).unwrap();
+    let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == "wasmtime-wasi").unwrap();
+    PathBuf::from(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+/// Every function, and every drop of a handle, that a component can import: interface and name.
+fn offered() -> BTreeSet<(String, String)> {
+    let deps = wasmtime_wasi().join("src/p2/wit/deps");
+    // What is not stable has numbers too, for it may be switched on.
+    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
+    for package in PACKAGES {
+        let path = deps.join(package).with_extension("wit");
+        resolve.push_source(package, &std::fs::read_to_string(path).unwrap()).unwrap();
+    }
+    let known = std::fs::read_dir(&deps).unwrap().count();
+    assert_eq!(known, PACKAGES.len(), "`wasmtime-wasi` has another package: {}", deps.display());
+    let mut found = BTreeSet::new();
+    for (id, interface) in resolve.interfaces.iter() {
+        let whole = resolve.id_of(id).unwrap();
+        let name = whole.split('@').next().unwrap();
+        if name == EXPORTED {
+            continue;
+        }
+        found.extend(interface.functions.keys().map(|function| (name.to_owned(), function.clone())));
+        let resources = interface.types.iter().filter(|(_, id)| matches!(resolve.types[**id].kind, TypeDefKind::Resource));
+        found.extend(resources.map(|(resource, _)| (name.to_owned(), format!("[resource-drop]{resource}"))));
+    }
+    found
+}
+
+#[test]
+fn every_function_that_a_component_can_import_has_a_number() {
+    let offered = offered();
+    assert!(offered.len() > 130, "only {} functions found: has the definition moved?", offered.len());
+    let without: Vec<_> = offered.iter().filter(|(interface, name)| call_id(interface, name).is_none()).collect();
+    assert!(without.is_empty(), "no record type for {without:#?}");
+}
+
+#[test]
+fn every_number_of_wasi_0_2_is_a_function_that_a_component_can_import() {
+    let offered = offered();
+    let numbered = INTERFACES.iter().filter(|interface| interface.name.starts_with("wasi:") && !interface.name.starts_with("wasi:nn/"));
+    let names = numbered.flat_map(|interface| interface.functions.iter().map(|name| (interface.name.to_owned(), (*name).to_owned())));
+    let gone: Vec<_> = names.filter(|name| !offered.contains(name)).collect();
+    assert!(gone.is_empty(), "numbered, and offered by nobody: {gone:#?}");
+}
