@@ -19,6 +19,7 @@ use rustls::ClientConnection;
 use rustls::ProtocolVersion;
 use rustls::RootCertStore;
 use rustls::StreamOwned;
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
@@ -115,7 +116,7 @@ impl Remote {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
         let builder = builder.with_root_certificates(roots);
-        let config = match own {
+        let mut config = match own {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let pem = config::read_secret(key, MAX_PEM)?;
@@ -124,6 +125,9 @@ impl Remote {
                 builder.with_client_auth_cert(certificates(certificate)?, secret).map_err(failed)?
             }
         };
+        // Connections are few and last. A receiver on OpenSSL that asks for certificates and names no session context, as rsyslog does, takes a resumed
+        // session for an attack and ends it.
+        config.resumption = Resumption::disabled();
         Ok(Self { target, tls: Some((Arc::new(config), name)) })
     }
 
@@ -250,22 +254,26 @@ impl io::Write for Stream {
 }
 
 /// In TLS 1.3 the client is done before the server has judged its certificate, so that a refusal comes when entries are under way. A server that accepts
-/// sends a session ticket at once; one that sends none costs this wait.
+/// sends a session ticket at once; one that sends none costs this wait. Some judge the name in the certificate only after that, and hang up.
 fn accepted(connection: &mut ClientConnection, tcp: &mut TcpStream) -> io::Result<()> {
     if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(());
     }
-    tcp.set_read_timeout(Some(TICKET_WITHIN))?;
-    match connection.read_tls(tcp) {
-        Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        Ok(_) => {
-            let state = connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if state.peer_has_closed() {
-                return Err(io::ErrorKind::ConnectionAborted.into());
+    let mut wait = TICKET_WITHIN;
+    loop {
+        tcp.set_read_timeout(Some(wait))?;
+        match connection.read_tls(tcp) {
+            Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Ok(_) => {
+                let state = connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if state.peer_has_closed() {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
             }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
+            Err(error) => return Err(error),
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-        Err(error) => return Err(error),
+        wait = HANG_UP_WITHIN;
     }
     tcp.set_read_timeout(Some(ANSWER_WITHIN))
 }
@@ -286,6 +294,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a receiver may be silent when it owes an answer, or take nothing when it is sent something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const TICKET_WITHIN: Duration = Duration::from_secs(2);
+const HANG_UP_WITHIN: Duration = Duration::from_millis(200);
 const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 8;
 /// A system's whole bundle of authorities fits.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use edgeguard_audit::encode::Form;
 use edgeguard_export::otlp::Request;
@@ -26,6 +25,7 @@ use edgeguard_export::otlp::Response;
 use edgeguard_export::otlp::Value;
 use house::House;
 use house::Running;
+use house::listens;
 use house::port;
 use house::skip;
 use house::uid;
@@ -189,10 +189,6 @@ fn collector(listen: u16, backend: u16) -> Option<Running> {
         .spawn()
         .ok()
         .map(Running)
-}
-
-fn listens(port: u16) {
-    until("the collector to listen", || TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(1)).ok());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use house::House;
 use house::Running;
 use house::install;
 use house::lines_of;
+use house::listens;
 use house::port;
 use house::skip;
 use house::tls;
@@ -35,7 +36,6 @@ fn configuration(house: &House, name: &str, port: u16) -> std::path::PathBuf {
         .replace("/var/log/edgeguard.jsonl", &here("received"))
         .replace("/var/log/edgeguard/export.jsonl", &here("out"))
         .replace("/run/edgeguard-log.sock", &here("log.sock"))
-        .replace("gateway.example", "client")
         .replace("\"6514\"", &format!("\"{port}\""))
         .replace("\"2514\"", &format!("\"{port}\""));
     let path = house.path("rsyslog.conf");
@@ -59,12 +59,6 @@ fn rsyslog(house: &House, configuration: &Path) -> Running {
         .arg("-M")
         .arg(&modules);
     Running(command.stdin(Stdio::null()).spawn().unwrap())
-}
-
-fn listens(port: u16) {
-    until("rsyslog to listen", || {
-        std::net::TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), std::time::Duration::from_secs(1)).ok()
-    });
 }
 
 /// Whether the receivers can be had.

@@ -235,6 +235,20 @@ pub fn port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Waits until somebody listens on a port. The kernel is asked: a connection made only to see is one that a receiver has to cope with, and rsyslog, where
+/// it sees the end of one together with the next, loses what came by the next.
+pub fn listens(port: u16) {
+    let listening = |table: &str| {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        // proc_net_tcp(5): the second field is the local address with the port in hexadecimal, the fourth the state, where 0A is LISTEN.
+        table.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(1).is_some_and(|local| local.ends_with(&format!(":{port:04X}"))) && fields.get(3) == Some(&"0A")
+        })
+    };
+    until("the receiver to listen", || ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().any(listening).then_some(()));
+}
+
 /// An authority, a certificate for `localhost`, and one for the exporter; as files.
 pub struct Certificates;
 
@@ -249,10 +263,13 @@ impl Certificates {
         let certificate = authority.self_signed(&authority_key).unwrap();
         std::fs::write(dir.join("ca.pem"), certificate.pem()).unwrap();
         let issuer = rcgen::Issuer::from_params(&authority, &authority_key);
-        let usages = [("server", rcgen::ExtendedKeyUsagePurpose::ServerAuth), ("client", rcgen::ExtendedKeyUsagePurpose::ClientAuth)];
-        for (name, usage) in usages {
+        let roles = [
+            ("server", &["localhost", "127.0.0.1"][..], rcgen::ExtendedKeyUsagePurpose::ServerAuth),
+            ("client", &["gateway.example"], rcgen::ExtendedKeyUsagePurpose::ClientAuth),
+        ];
+        for (name, hosts, usage) in roles {
             let key = rcgen::KeyPair::generate().unwrap();
-            let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+            let mut params = rcgen::CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
             params.distinguished_name.push(rcgen::DnType::CommonName, name);
             params.extended_key_usages = vec![usage];
             params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
