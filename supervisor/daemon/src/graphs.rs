@@ -22,6 +22,7 @@ use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
 use edgeguard_wire::Dialogue;
 use edgeguard_wire::graph::Encoding;
+use edgeguard_wire::graph::Engine;
 use edgeguard_wire::graph::FromGraph;
 use edgeguard_wire::graph::Load;
 use edgeguard_wire::graph::Loaded;
@@ -159,8 +160,10 @@ impl Graphs {
             sha256: host.key.sha256,
             encoding: host.key.encoding,
             target: host.key.target,
+            engine: Engine::Rten,
             computes: u32::try_from(threads.clamp(1, 4)).unwrap_or(1),
             threads: 1,
+            language: None,
             landlock_floor: self.landlock_floor,
         };
         child.send(&ToGraph::Load(Box::new(load)), &[host.model.as_fd()])?;

@@ -224,8 +224,9 @@ fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consum
         }
     }
     let graph = |(grant, host): &(String, Arc<crate::graphs::GraphHost>)| {
-        let model = host.loaded().ok_or(GraphError::Down)?.model.clone();
-        Ok(edgeguard_wire::worker::Graph { name: grant.clone(), model, region: REGION })
+        let loaded = host.loaded().ok_or(GraphError::Down)?;
+        let (model, language) = (loaded.model.clone(), loaded.language.clone());
+        Ok(edgeguard_wire::worker::Graph { name: grant.clone(), model, language, region: REGION })
     };
     let assignment = Assignment {
         module: module.name.clone(),

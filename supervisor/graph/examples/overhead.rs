@@ -137,8 +137,10 @@ fn host(model: &[u8]) -> (edgeguard_sandbox::Child, Channel, Channel, SharedMemo
         sha256: sha2::Sha256::digest(model).into(),
         encoding: Encoding::Onnx,
         target: Target::Cpu,
+        engine: edgeguard_wire::graph::Engine::Rten,
         computes: 1,
         threads: 1,
+        language: None,
         landlock_floor: 1,
     };
     control.send(&ToGraph::Load(Box::new(load)), &[file.as_fd()]).unwrap();

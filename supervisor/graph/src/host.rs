@@ -122,7 +122,7 @@ fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &L
     };
     drop(model);
     let load_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
-    let loaded = Loaded { model: graph.info().clone(), engine: host.engine.version(), load_ns };
+    let loaded = Loaded { model: graph.info().clone(), language: None, engine: host.engine.version(), load_ns };
     if host.graph.set(graph).is_err() {
         return Err(GraphError::OutOfPhase { expected: "one model", found: "a second" });
     }

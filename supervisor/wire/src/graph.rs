@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::dialogue::Phase;
 use crate::dialogue::Request;
 use crate::dialogue::Row;
+use crate::language::Bounds;
+use crate::language::LanguageModel;
 use crate::tensor::TensorType;
 
 /// Daemon to graph host.
@@ -37,10 +39,14 @@ pub struct Load {
     pub encoding: Encoding,
     /// Where it runs.
     pub target: Target,
+    /// What runs it.
+    pub engine: Engine,
     /// Computes at once: threads that serve channels.
     pub computes: u32,
     /// Threads of the engine for one compute.
     pub threads: u32,
+    /// What a language model's contexts may cost; for other models nothing.
+    pub language: Option<Bounds>,
     /// The Landlock ABI below which the host must refuse.
     pub landlock_floor: u32,
 }
@@ -50,6 +56,19 @@ pub struct Load {
 pub enum Encoding {
     /// ONNX.
     Onnx,
+    /// A language model in GGUF, which wasi-nn calls `ggml`.
+    Gguf,
+}
+
+/// What runs a model. One engine, one kind of process: nothing of another engine is mapped beside it unless it is built into the same program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Engine {
+    /// ONNX, in Rust, always built in.
+    Rten,
+    /// ONNX, by a shared library that the operator names.
+    OnnxRuntime,
+    /// GGUF.
+    LlamaCpp,
 }
 
 /// Where a graph runs.
@@ -78,6 +97,8 @@ pub enum FromGraph {
 pub struct Loaded {
     /// Its inputs and outputs.
     pub model: ModelInfo,
+    /// What a language host says besides; `None` from all others.
+    pub language: Option<LanguageModel>,
     /// The engine that runs it, with its version.
     pub engine: String,
     /// Reading, checking and parsing, in nanoseconds.

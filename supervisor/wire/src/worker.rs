@@ -15,6 +15,7 @@ use crate::dialogue::Phase;
 use crate::dialogue::Request;
 use crate::dialogue::Row;
 use crate::graph::ModelInfo;
+use crate::language::LanguageModel;
 
 /// Daemon to worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +90,8 @@ pub struct Graph {
     pub name: String,
     /// What the graph host said of the model.
     pub model: ModelInfo,
+    /// It is a language model: its channel speaks [`crate::language`].
+    pub language: Option<LanguageModel>,
     /// Length of the tensor region in bytes; the first half carries inputs, the second outputs.
     pub region: u64,
 }

@@ -129,7 +129,7 @@ mod tests {
             module: "m".into(),
             kind: ModuleKind::Core,
             dirs: vec![Dir { guest: "/d".into(), access: Access::Read }; dirs],
-            graphs: vec![Graph { name: "g".into(), model: ModelInfo::default(), region: 16 }; graphs],
+            graphs: vec![Graph { name: "g".into(), model: ModelInfo::default(), language: None, region: 16 }; graphs],
             limits,
             args: Vec::new(),
             env: Vec::new(),

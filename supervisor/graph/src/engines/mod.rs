@@ -18,5 +18,6 @@ use crate::engine::LoadError;
 pub fn start(encoding: Encoding, target: Target, seats: usize, threads: usize) -> Result<Box<dyn Engine>, LoadError> {
     match (encoding, target) {
         (Encoding::Onnx, Target::Cpu) => Ok(Box::new(rten::Rten::start(seats, threads)?)),
+        (Encoding::Gguf, Target::Cpu) => Err(LoadError::Unservable("a language model has a host of its own".into())),
     }
 }

@@ -232,8 +232,10 @@ pub fn assignment(model: &[u8]) -> Load {
         sha256: sha2::Sha256::digest(model).into(),
         encoding: Encoding::Onnx,
         target: Target::Cpu,
+        engine: edgeguard_wire::graph::Engine::Rten,
         computes: 1,
         threads: 1,
+        language: None,
         landlock_floor: 1,
     }
 }

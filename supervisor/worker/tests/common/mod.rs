@@ -157,7 +157,7 @@ impl Plan {
             graphs: self
                 .graphs
                 .iter()
-                .map(|(name, model, region)| Graph { name: name.clone(), model: model.clone(), region: *region })
+                .map(|(name, model, region)| Graph { name: name.clone(), model: model.clone(), language: None, region: *region })
                 .collect(),
             limits: self.limits,
             args: self.args,
