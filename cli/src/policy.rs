@@ -5,6 +5,7 @@
 
 mod files;
 mod host;
+mod schema;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ use crate::output;
 pub(crate) enum PolicyCommand {
     /// Report every mistake in policy files, with its place, its code and what to do.
     Check(CheckArgs),
+    /// Print the format as a JSON Schema, for editors.
+    Schema(schema::SchemaArgs),
 }
 
 /// Arguments of `policy check`.
@@ -72,7 +75,13 @@ enum Format {
 }
 
 pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
-    let PolicyCommand::Check(args) = command;
+    match command {
+        PolicyCommand::Check(args) => run_check(args),
+        PolicyCommand::Schema(args) => schema::run(args),
+    }
+}
+
+fn run_check(args: &CheckArgs) -> ExitCode {
     let report = check(args);
     match args.format {
         Format::Human => report.print_human(),

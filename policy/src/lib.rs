@@ -27,6 +27,8 @@
 
 pub mod codes;
 pub mod imports;
+#[cfg(feature = "tools")]
+pub mod json_schema;
 
 mod admission;
 mod audit;
