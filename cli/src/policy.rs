@@ -4,7 +4,9 @@
 //! Does not: need the daemon, or change anything.
 
 mod files;
+mod fmt;
 mod host;
+mod rewrite;
 mod schema;
 
 use std::path::Path;
@@ -28,6 +30,8 @@ use crate::output;
 pub(crate) enum PolicyCommand {
     /// Report every mistake in policy files, with its place, its code and what to do.
     Check(CheckArgs),
+    /// Put policy files into their canonical form.
+    Fmt(fmt::FmtArgs),
     /// Print the format as a JSON Schema, for editors.
     Schema(schema::SchemaArgs),
 }
@@ -77,6 +81,7 @@ enum Format {
 pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
     match command {
         PolicyCommand::Check(args) => run_check(args),
+        PolicyCommand::Fmt(args) => fmt::run(args),
         PolicyCommand::Schema(args) => schema::run(args),
     }
 }

@@ -26,6 +26,8 @@
 #![forbid(unsafe_code)]
 
 pub mod codes;
+#[cfg(feature = "tools")]
+pub mod format;
 pub mod imports;
 #[cfg(feature = "tools")]
 pub mod json_schema;
