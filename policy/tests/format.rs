@@ -93,7 +93,7 @@ output = "1 MiB" # standard output
 
 #[test]
 fn long_lists_are_broken_and_lists_with_comments_are_left_alone() {
-    let long = format!("args = [{}]", vec!["\"--an-argument-of-some-length\""; 5].join(","));
+    let long = format!("args = [{}]", ["\"--an-argument-of-some-length\""; 5].join(","));
     let text = common::BASE.replace("mode = \"command\"", &format!("mode = \"command\"\n{long}"));
     let out = format("x.toml", &text).unwrap();
     assert!(out.contains("args = [\n    \"--an-argument-of-some-length\",\n"), "{out}");
