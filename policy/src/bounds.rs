@@ -12,6 +12,18 @@ pub const MAX_DIAGNOSTICS: usize = 256;
 pub const MAX_DIRS: usize = 32;
 /// Most graphs that one module may be granted.
 pub const MAX_GRAPHS: usize = 8;
+/// `graph.computes` and `graph.threads`.
+pub const COMPUTES: (u32, u32) = (1, 64);
+/// `graph.memory`: what one model and its computes may take, in bytes. Below the least no engine starts.
+pub const GRAPH_MEMORY: (u64, u64) = (64 << 20, 1 << 40);
+/// `graph.context`: tokens of one context of a language model, prompt and answer together.
+pub const CONTEXT: (u32, u32) = (64, 1 << 20);
+/// `graph.context` where the policy is silent.
+pub const DEFAULT_CONTEXT: u32 = 2048;
+/// `graph.contexts`: contexts at once of one language model.
+pub const CONTEXTS: (u32, u32) = (1, 64);
+/// `graph.contexts` where the policy is silent: each costs memory, so more than one is asked for.
+pub const DEFAULT_CONTEXTS: u32 = 1;
 /// Most signers that one policy may name.
 pub const MAX_SIGNERS: usize = 16;
 /// Most `[[module.require]]` sections.

@@ -11,6 +11,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 use crate::document::Table;
+use crate::graphs::Engines;
 use crate::names::Principal;
 use crate::policy::Floor;
 use crate::resolve::Resolver;
@@ -46,6 +47,8 @@ pub struct HostConfig {
     pub policy_signing: Option<PolicySigning>,
     /// `audit`: how much the journal keeps, and what happens when its disk takes no more.
     pub audit: Audit,
+    /// `engines`: what the operator installed beside what is built in.
+    pub engines: Engines,
 }
 
 impl Default for HostConfig {
@@ -63,6 +66,7 @@ impl Default for HostConfig {
             trust: Trust::default(),
             policy_signing: None,
             audit: Audit::default(),
+            engines: Engines::default(),
         }
     }
 }
@@ -105,9 +109,10 @@ impl Resolver<'_> {
         let trust = self.trust(root);
         let policy_signing = self.policy_signing(root);
         let audit = self.audit(root);
+        let engines = self.engines(root);
         let (floor, _) = floor?;
         version?;
-        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, audit: audit?, ..config })
+        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, audit: audit?, engines: engines?, ..config })
     }
 
     fn replace(&mut self, table: &Table<'_>, key: &str, path: &mut PathBuf) {

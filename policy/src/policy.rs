@@ -96,6 +96,25 @@ pub struct GraphGrant {
     pub encoding: Encoding,
     /// Where it is computed.
     pub target: Target,
+    /// What computes it: as the policy says, or the default for the format. Never another in its place.
+    pub engine: Engine,
+    /// Computes at once; without it the daemon's choice.
+    pub computes: Option<u32>,
+    /// Threads for one compute.
+    pub threads: u32,
+    /// The most memory for the model and its computes, in bytes.
+    pub memory: Option<u64>,
+    /// What a language model's contexts may cost; of every language model, and of no other.
+    pub language: Option<LanguageBounds>,
+}
+
+/// What a language model's contexts may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanguageBounds {
+    /// `context`: tokens of one, prompt and answer together.
+    pub context: u32,
+    /// `contexts`: how many at once, of all modules together.
+    pub contexts: u32,
 }
 
 /// Formats of models.
@@ -103,6 +122,19 @@ pub struct GraphGrant {
 pub enum Encoding {
     /// ONNX.
     Onnx,
+    /// A language model in GGUF; wasi-nn calls the format `ggml`.
+    Gguf,
+}
+
+/// What computes a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// ONNX, built in.
+    Rten,
+    /// ONNX, by the library that the host's file names.
+    OnnxRuntime,
+    /// GGUF.
+    LlamaCpp,
 }
 
 /// Where a model is computed.

@@ -9,26 +9,22 @@ use std::path::PathBuf;
 
 use crate::bounds;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 use crate::document::Found;
 use crate::document::Table;
-use crate::names::GraphName;
+use crate::graphs::PlacedGraph;
 use crate::names::ModuleName;
 use crate::overlap;
 use crate::overlap::Placed;
 use crate::paths;
 use crate::policy::Access;
 use crate::policy::DirGrant;
-use crate::policy::Encoding;
 use crate::policy::Floor;
-use crate::policy::GraphGrant;
 use crate::policy::Limits;
 use crate::policy::Mode;
 use crate::policy::Places;
 use crate::policy::Policy;
-use crate::policy::Target;
 use crate::requirements::PlacedRequirement;
 use crate::schema;
 use crate::signers::Signers;
@@ -53,14 +49,6 @@ pub(crate) fn policy(source: &Source) -> Result<Policy, Diagnostics> {
 pub(crate) struct Resolver<'a> {
     pub(crate) source: &'a Source,
     pub(crate) found: &'a mut Diagnostics,
-}
-
-/// A graph grant and where its parts stand.
-struct PlacedGraph {
-    grant: GraphGrant,
-    name: Range<usize>,
-    model: Range<usize>,
-    digest: Range<usize>,
 }
 
 /// The limits and where those stand that other checks point at.
@@ -178,31 +166,6 @@ impl Resolver<'_> {
         dirs
     }
 
-    fn graphs(&mut self, tables: &[Table<'_>]) -> Vec<PlacedGraph> {
-        self.at_most(tables, bounds::MAX_GRAPHS, "[[graph]]", FEWER);
-        let mut graphs: Vec<PlacedGraph> = Vec::new();
-        for table in tables.iter().take(bounds::MAX_GRAPHS) {
-            let name = table.text("name").and_then(|n| self.name(n, "graph", GraphName::new));
-            let model = self.path(table, "model");
-            let digest = table.text("sha256").and_then(|d| self.sha256(d));
-            let encoding = table.text("encoding").and_then(|w| self.word(&w, ENCODINGS));
-            let target = table.text("target").and_then(|w| self.word(&w, TARGETS));
-            if let Some((name, first)) = name.as_ref().and_then(|n| Some((n, graphs.iter().find(|g| g.grant.name == n.value)?))) {
-                self.found.push(
-                    Diagnostic::new(Code::DuplicateGraph, format!("graph `{}` is granted twice", name.value))
-                        .at(self.source, name.span.clone(), "the same name again")
-                        .also(self.source, first.name.clone(), "granted here")
-                        .help("give each graph a name of its own"),
-                );
-            }
-            if let (Some(name), Some(model), Some(digest), Some(encoding), Some(target)) = (name, model, digest, encoding, target) {
-                let grant = GraphGrant { name: name.value, model: model.value, sha256: digest.value, encoding, target };
-                graphs.push(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span });
-            }
-        }
-        graphs
-    }
-
     fn limits(&mut self, table: &Table<'_>) -> Option<PlacedLimits> {
         let memory = self.size(table, "memory", bounds::MEMORY);
         let deadline = self.duration(table, "deadline", bounds::DEADLINE);
@@ -310,18 +273,4 @@ impl Resolver<'_> {
 }
 
 /// What to do about too many grants.
-const FEWER: &str = "grant fewer, or split the module";
-
-/// The formats that wasi-nn names.
-const ENCODINGS: &[(&str, Option<Encoding>)] = &[
-    ("onnx", Some(Encoding::Onnx)),
-    ("openvino", None),
-    ("tensorflow", None),
-    ("pytorch", None),
-    ("tensorflowlite", None),
-    ("ggml", None),
-    ("autodetect", None),
-];
-
-/// The targets that wasi-nn names, and the one that hardware makers do.
-const TARGETS: &[(&str, Option<Target>)] = &[("cpu", Some(Target::Cpu)), ("gpu", None), ("npu", None), ("tpu", None)];
+pub(crate) const FEWER: &str = "grant fewer, or split the module";

@@ -163,6 +163,12 @@ const GRAPH: Section = Section {
         key("sha256", Text, Required, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
         key("encoding", Text, Required, "\"onnx\""),
         key("target", Text, Required, "\"cpu\""),
+        key("engine", Text, Optional, "\"rten\""),
+        key("computes", Integer, Optional, "1"),
+        key("threads", Integer, Optional, "1"),
+        key("memory", Text, Optional, "\"512 MiB\""),
+        key("context", Integer, Optional, "2048"),
+        key("contexts", Integer, Optional, "1"),
     ],
 };
 
@@ -192,6 +198,7 @@ pub(crate) const HOST: Section = Section {
         key("trust", One(&TRUST), Optional, "[trust]"),
         key("policy-signing", One(&POLICY_SIGNING), Optional, "[policy-signing]"),
         key("audit", One(&AUDIT), Optional, "[audit]"),
+        key("engines", One(&ENGINES), Optional, "[engines]"),
     ],
 };
 
@@ -237,6 +244,16 @@ const POLICY_SIGNING: Section =
 
 const AUDIT: Section =
     Section { title: "[audit]", keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\"")] };
+
+const ENGINES: Section = Section { title: "[engines]", keys: &[key("onnxruntime", One(&LIBRARY), Optional, "[engines.onnxruntime]")] };
+
+const LIBRARY: Section = Section {
+    title: "[engines.onnxruntime]",
+    keys: &[
+        key("library", Text, Required, "\"/usr/lib/edgeguard/libonnxruntime.so.1.32.0\""),
+        key("sha256", Text, Required, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
+    ],
+};
 
 /// The names of all keys and sections of both files, those inside first; some stand in several sections.
 pub(crate) fn names(section: &'static Section) -> Vec<&'static str> {

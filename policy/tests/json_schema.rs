@@ -102,6 +102,7 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
         ("module.require.statement", with(require)),
         ("dir.access", BASE.replace("\"read\"", "\"?\"")),
         ("graph.encoding", BASE.replace("\"onnx\"", "\"?\"")),
+        ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
         ("graph.target", BASE.replace("\"cpu\"", "\"?\"")),
     ];
     let hosts = [

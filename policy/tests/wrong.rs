@@ -124,8 +124,17 @@ fn grants() -> Vec<Case> {
         ),
         (
             "words_not_served",
-            base("\"onnx\"", "\"ggml\"").replace("\"cpu\"", "\"gpu\"").replace("\"command\"", "\"http\""),
+            base("\"onnx\"", "\"openvino\"").replace("\"cpu\"", "\"gpu\"").replace("\"command\"", "\"http\""),
             &[NotServed, NotServed, NotServed],
+        ),
+        ("engine_of_another_format", base("\"cpu\"", "\"cpu\"\nengine = \"llama.cpp\""), &[Misplaced]),
+        ("engines_not_served", base("\"cpu\"", "\"cpu\"\nengine = \"openvino\""), &[NotServed]),
+        ("contexts_of_no_language_model", base("\"cpu\"", "\"cpu\"\ncontext = 64\ncontexts = 2"), &[Misplaced, Misplaced]),
+        (
+            "language_model_out_of_bounds",
+            base("\"onnx\"", "\"gguf\"")
+                .replace("\"cpu\"", "\"cpu\"\ncontext = 8\ncontexts = 65\nthreads = 0\nmemory = \"1 MiB\"\ncomputes = 2"),
+            &[OutOfBounds, OutOfBounds, OutOfBounds, OutOfBounds, Misplaced],
         ),
         ("same_directory_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/b", "/srv/x", "read-write"))), &[Overlap]),
         ("same_guest_path_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/a", "/srv/y", "read"))), &[Overlap]),
@@ -347,6 +356,7 @@ fn host_cases() -> Vec<Case> {
                 .to_owned(),
             &[Duration, Duration, Duration, OutOfBounds, UnknownWord, UnknownWord, RelativePath],
         ),
+        ("host_library_without_its_digest", "version = 1\n[engines.onnxruntime]\nlibrary = \"ort.so\"\n".to_owned(), &[MissingKey, RelativePath]),
         ("host_policies_signed_by_nobody", "version = 1\n[policy-signing]\nkey = []\n".to_owned(), &[WrongType]),
         (
             "host_policies_signed_by_one_key_twice",

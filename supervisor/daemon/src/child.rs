@@ -329,11 +329,7 @@ impl Drop for Child {
 /// The name of a role in logs and records.
 #[must_use]
 pub fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Compile => "compile",
-        Role::Worker => "worker",
-        Role::Graph => "graph",
-    }
+    role.name()
 }
 
 /// Control bytes made visible: what a child says goes to terminals.

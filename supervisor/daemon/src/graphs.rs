@@ -16,7 +16,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use cap_std::fs::File;
+use edgeguard_policy::Engines;
 use edgeguard_policy::GraphGrant;
+use edgeguard_policy::Library;
 use edgeguard_sandbox::Role;
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
@@ -28,6 +30,7 @@ use edgeguard_wire::graph::Load;
 use edgeguard_wire::graph::Loaded;
 use edgeguard_wire::graph::Target;
 use edgeguard_wire::graph::ToGraph;
+use edgeguard_wire::language::Bounds;
 use tokio::sync::watch;
 
 use crate::child::Child;
@@ -54,6 +57,17 @@ pub enum GraphError {
     /// It is being replaced.
     #[error("the graph host is being replaced; try again")]
     Down,
+    /// The host's file does not say where the library is.
+    #[error("engine `onnxruntime` has no library; name one in the host's file: `[engines.onnxruntime]` with `library` and `sha256`")]
+    NoLibrary,
+    /// Somebody else could change the library.
+    #[error("library `{path}` {found}; expected a file of root's or of this user's that nobody else may write")]
+    LooseLibrary {
+        /// Where it is.
+        path: String,
+        /// Whose it is, and its mode.
+        found: String,
+    },
     /// No memory for tensors.
     #[error("cannot make a tensor region")]
     Region(#[source] std::io::Error),
@@ -68,12 +82,18 @@ pub struct GraphKey {
     sha256: [u8; 32],
     encoding: Encoding,
     target: Target,
+    engine: Engine,
+    computes: u32,
+    threads: u32,
+    memory: Option<u64>,
+    language: Option<Bounds>,
 }
 
 /// All graph hosts.
 #[derive(Debug)]
 pub struct Graphs {
-    program: PathBuf,
+    libexec: PathBuf,
+    engines: Engines,
     landlock_floor: u32,
     ledger: Arc<Ledger>,
     hosts: tokio::sync::Mutex<HashMap<GraphKey, Arc<GraphHost>>>,
@@ -112,8 +132,8 @@ pub struct Connection {
 impl Graphs {
     /// No hosts yet.
     #[must_use]
-    pub fn new(libexec: &std::path::Path, landlock_floor: u32, ledger: Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self { program: libexec.join("edgeguard-graph"), landlock_floor, ledger, hosts: tokio::sync::Mutex::default() })
+    pub fn new(libexec: &std::path::Path, engines: Engines, landlock_floor: u32, ledger: Arc<Ledger>) -> Arc<Self> {
+        Arc::new(Self { libexec: libexec.to_owned(), engines, landlock_floor, ledger, hosts: tokio::sync::Mutex::default() })
     }
 
     /// The host of this grant's model: the one that runs, or a new one.
@@ -121,7 +141,7 @@ impl Graphs {
     /// # Errors
     /// The model is absent, of another digest, or does not load.
     pub async fn host(self: &Arc<Self>, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
-        let key = GraphKey { sha256: grant.sha256, encoding: encoding(grant), target: target(grant) };
+        let key = GraphKey::of(grant);
         let mut hosts = self.hosts.lock().await;
         if let Some(host) = hosts.get(&key)
             && host.loaded().is_some()
@@ -153,17 +173,26 @@ impl Graphs {
 
     /// Starts the process, has it confined before it reads the model, and waits until it is ready.
     async fn start(&self, host: &Arc<GraphHost>) -> Result<(), GraphError> {
-        let child = Child::spawn(Role::Graph, &self.program)?;
+        let key = &host.key;
+        let library = match key.engine {
+            Engine::OnnxRuntime => Some(library(self.engines.onnxruntime.as_ref())?),
+            Engine::Rten | Engine::LlamaCpp => None,
+        };
+        let (role, program) = program(key.engine);
+        let child = Child::spawn(role, &self.libexec.join(program))?;
         let mut dialogue = Dialogue::new();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if let Some((library, sha256)) = library {
+            child.send(&ToGraph::Library { sha256 }, &[library.as_fd()])?;
+        }
         let load = Load {
-            sha256: host.key.sha256,
-            encoding: host.key.encoding,
-            target: host.key.target,
-            engine: Engine::Rten,
-            computes: u32::try_from(threads.clamp(1, 4)).unwrap_or(1),
-            threads: 1,
-            language: None,
+            sha256: key.sha256,
+            encoding: key.encoding,
+            target: key.target,
+            engine: key.engine,
+            computes: key.computes,
+            threads: key.threads,
+            language: key.language,
+            memory: key.memory,
             landlock_floor: self.landlock_floor,
         };
         child.send(&ToGraph::Load(Box::new(load)), &[host.model.as_fd()])?;
@@ -286,16 +315,60 @@ async fn watch_until_gone(child: &Child) -> (Exit, Option<&'static str>) {
     }
 }
 
-fn encoding(grant: &GraphGrant) -> Encoding {
-    match grant.encoding {
-        edgeguard_policy::Encoding::Onnx => Encoding::Onnx,
+impl GraphKey {
+    /// Grants that differ in what the model may cost are different graphs: none may use up another's.
+    fn of(grant: &GraphGrant) -> Self {
+        let engine = match grant.engine {
+            edgeguard_policy::Engine::Rten => Engine::Rten,
+            edgeguard_policy::Engine::OnnxRuntime => Engine::OnnxRuntime,
+            edgeguard_policy::Engine::LlamaCpp => Engine::LlamaCpp,
+        };
+        let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+        let computes = match engine {
+            Engine::Rten => processors.clamp(1, 4),
+            // Each is a session with weights of its own.
+            Engine::OnnxRuntime => 1,
+            // One step of one context at a time, in turns.
+            Engine::LlamaCpp => 1,
+        };
+        Self {
+            sha256: grant.sha256,
+            encoding: match grant.encoding {
+                edgeguard_policy::Encoding::Onnx => Encoding::Onnx,
+                edgeguard_policy::Encoding::Gguf => Encoding::Gguf,
+            },
+            target: match grant.target {
+                edgeguard_policy::Target::Cpu => Target::Cpu,
+            },
+            engine,
+            computes: grant.computes.unwrap_or(computes),
+            threads: grant.threads,
+            memory: grant.memory,
+            language: grant.language.map(|bounds| Bounds { context: bounds.context, contexts: bounds.contexts }),
+        }
     }
 }
 
-fn target(grant: &GraphGrant) -> Target {
-    match grant.target {
-        edgeguard_policy::Target::Cpu => Target::Cpu,
+/// Each engine has a program of its own, so that none is mapped beside another.
+fn program(engine: Engine) -> (Role, &'static str) {
+    match engine {
+        Engine::Rten => (Role::Graph, "edgeguard-graph"),
+        Engine::OnnxRuntime => (Role::OnnxRuntime, "edgeguard-onnxruntime"),
+        Engine::LlamaCpp => (Role::Language, "edgeguard-language"),
     }
+}
+
+/// The operator's library, opened, and its digest. The graph host compares the two before it maps the file.
+fn library(library: Option<&Library>) -> Result<(File, [u8; 32]), GraphError> {
+    let library = library.ok_or(GraphError::NoLibrary)?;
+    let file = handle::file("library", &library.path)?;
+    let loose = |found| GraphError::LooseLibrary { path: library.path.display().to_string(), found };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| loose(format!("cannot be looked at: {errno}")))?;
+    let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
+    if !own || stat.st_mode & 0o022 != 0 {
+        return Err(loose(format!("is of user {} with mode {:o}", stat.st_uid, stat.st_mode & 0o7777)));
+    }
+    Ok((file, library.sha256))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -102,7 +102,7 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
         source,
     })?;
     let compiler = Compiler::new(&host.libexec_dir, &ledger).await?;
-    let graphs = Graphs::new(&host.libexec_dir, host.floor.landlock, Arc::clone(&ledger));
+    let graphs = Graphs::new(&host.libexec_dir, host.engines.clone(), host.floor.landlock, Arc::clone(&ledger));
 
     // 4. Admit.
     let control_path = host.control.clone();

@@ -141,6 +141,7 @@ fn host(model: &[u8]) -> (edgeguard_sandbox::Child, Channel, Channel, SharedMemo
         computes: 1,
         threads: 1,
         language: None,
+        memory: None,
         landlock_floor: 1,
     };
     control.send(&ToGraph::Load(Box::new(load)), &[file.as_fd()]).unwrap();

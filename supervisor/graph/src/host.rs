@@ -158,6 +158,7 @@ fn bounded(field: &'static str, found: u32, max: u32) -> Result<usize, GraphErro
 
 fn name(frame: &ToGraph) -> &'static str {
     match frame {
+        ToGraph::Library { .. } => "library",
         ToGraph::Load(_) => "load",
         ToGraph::Run => "run",
         ToGraph::Channel { .. } => "channel",

@@ -13,8 +13,12 @@ pub enum Role {
     Compile,
     /// One module and its instances.
     Worker,
-    /// One model.
+    /// One model, on the engine that is built in.
     Graph,
+    /// One model, on ONNX Runtime, whose library is mapped before the process is hardened.
+    OnnxRuntime,
+    /// One language model.
+    Language,
 }
 
 impl Role {
@@ -24,6 +28,8 @@ impl Role {
             Self::Compile => "compile",
             Self::Worker => "worker",
             Self::Graph => "graph",
+            Self::OnnxRuntime => "onnx-runtime",
+            Self::Language => "language",
         }
     }
 }

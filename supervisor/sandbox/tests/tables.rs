@@ -26,12 +26,16 @@ const STAGES: &[(&str, Stage)] = &[
     ("compile_setup", Stage::Setup(Role::Compile)),
     ("worker_setup", Stage::Setup(Role::Worker)),
     ("graph_setup", Stage::Setup(Role::Graph)),
+    ("onnxruntime_setup", Stage::Setup(Role::OnnxRuntime)),
+    ("language_setup", Stage::Setup(Role::Language)),
     ("compile_locked", Stage::Locked(Role::Compile, FilesystemUse::None, false)),
     ("worker_locked_without_directories", Stage::Locked(Role::Worker, FilesystemUse::None, false)),
     ("worker_locked_read_only", Stage::Locked(Role::Worker, FilesystemUse::ReadOnly, false)),
     ("worker_locked_read_write", Stage::Locked(Role::Worker, FilesystemUse::ReadWrite, false)),
     ("worker_locked_read_write_own_root", Stage::Locked(Role::Worker, FilesystemUse::ReadWrite, true)),
     ("graph_locked", Stage::Locked(Role::Graph, FilesystemUse::None, false)),
+    ("onnxruntime_locked", Stage::Locked(Role::OnnxRuntime, FilesystemUse::None, false)),
+    ("language_locked", Stage::Locked(Role::Language, FilesystemUse::None, false)),
     ("exporter_locked", Stage::Exporter),
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! Runs in: daemon and graph host.
 //!
-//! Life of a graph host: (`Load`) → `Confined` → (`Run`) → `Loaded` or `Failed` → any number of (`Channel`).
+//! Life of a graph host: (`Library`, for engines that are one) → (`Load`) → `Confined` → (`Run`) → `Loaded` or `Failed` → any number of (`Channel`).
 //! It is confined before it has read a byte of the model.
 
 use edgeguard_sandbox::Report;
@@ -19,6 +19,11 @@ use crate::tensor::TensorType;
 /// Daemon to graph host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToGraph {
+    /// The first word to a host whose engine is a shared library, before it is hardened. Descriptor: the library, opened for reading.
+    Library {
+        /// The digest that the operator pins.
+        sha256: [u8; 32],
+    },
     /// Host this model. Descriptor: the model file, opened for reading.
     Load(Box<Load>),
     /// The daemon looked at the process and found it confined: the model may be parsed.
@@ -47,6 +52,8 @@ pub struct Load {
     pub threads: u32,
     /// What a language model's contexts may cost; for other models nothing.
     pub language: Option<Bounds>,
+    /// The most memory for model and computes, in bytes (`RLIMIT_DATA`); without it, what the machine has.
+    pub memory: Option<u64>,
     /// The Landlock ABI below which the host must refuse.
     pub landlock_floor: u32,
 }

@@ -236,6 +236,7 @@ pub fn assignment(model: &[u8]) -> Load {
         computes: 1,
         threads: 1,
         language: None,
+        memory: None,
         landlock_floor: 1,
     }
 }

@@ -89,9 +89,6 @@ pub const WORKER: &[Rule] = &[
     call!(SYS_clock_getres, "clock_res_get"),
 ];
 
-/// A graph host's engine: its threads exist before the lock.
-pub const GRAPH: &[Rule] = &[];
-
 /// Calls that libraries make in passing and survive the failure of. They fail with `EACCES` instead of killing.
 pub const REFUSED: &[Rule] = &[
     call!(SYS_openat, [arg(0).is(AT_FDCWD)], "the allocator looks at /proc and /sys when threads contend; the self-test tries it"),

@@ -5,6 +5,7 @@
 //! alternatives; a row's arguments must all hold. A pointer is never followed, so no rule can speak of a path.
 
 pub mod common;
+pub mod engines;
 mod exporter;
 pub mod filesystem;
 pub mod setup;
@@ -108,9 +109,9 @@ fn locked(profile: &Profile) -> Vec<Rule> {
                 }
             }
         }
-        Role::Graph => {
+        Role::Graph | Role::OnnxRuntime | Role::Language => {
             rules.extend(common::EVENTS);
-            rules.extend(common::GRAPH);
+            rules.extend(engines::locked(profile.role));
         }
     }
     rules

@@ -105,5 +105,6 @@ pub(super) fn of(role: Role) -> Vec<Rule> {
     if role == Role::Worker {
         rules.extend(WORKER);
     }
+    rules.extend(super::engines::setup(role));
     rules
 }

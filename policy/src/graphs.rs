@@ -1,0 +1,175 @@
+//! `[[graph]]` of a policy and `[engines]` of the host's file: which model, computed where, by what, and what it may cost.
+//!
+//! Runs in: daemon and command line.
+//! Does not: put one engine in another's place. A word that this version does not serve is refused by name.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::bounds;
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::document::Found;
+use crate::document::Table;
+use crate::names::GraphName;
+use crate::policy::Encoding;
+use crate::policy::Engine;
+use crate::policy::GraphGrant;
+use crate::policy::LanguageBounds;
+use crate::policy::Target;
+use crate::resolve::FEWER;
+use crate::resolve::Resolver;
+
+/// `[engines]`: what the operator installed beside what is built in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// `engines.onnxruntime`
+    pub onnxruntime: Option<Library>,
+}
+
+/// A shared library, pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// `library`: the file itself, not a link to it.
+    pub path: PathBuf,
+    /// `sha256`
+    pub sha256: [u8; 32],
+}
+
+/// A graph grant and where its parts stand.
+pub(crate) struct PlacedGraph {
+    pub(crate) grant: GraphGrant,
+    pub(crate) name: Range<usize>,
+    pub(crate) model: Range<usize>,
+    pub(crate) digest: Range<usize>,
+}
+
+impl Resolver<'_> {
+    pub(crate) fn graphs(&mut self, tables: &[Table<'_>]) -> Vec<PlacedGraph> {
+        self.at_most(tables, bounds::MAX_GRAPHS, "[[graph]]", FEWER);
+        let mut graphs: Vec<PlacedGraph> = Vec::new();
+        for table in tables.iter().take(bounds::MAX_GRAPHS) {
+            let name = table.text("name").and_then(|n| self.name(n, "graph", GraphName::new));
+            if let Some((name, first)) = name.as_ref().and_then(|n| Some((n, graphs.iter().find(|g| g.grant.name == n.value)?))) {
+                self.found.push(
+                    Diagnostic::new(Code::DuplicateGraph, format!("graph `{}` is granted twice", name.value))
+                        .at(self.source, name.span.clone(), "the same name again")
+                        .also(self.source, first.name.clone(), "granted here")
+                        .help("give each graph a name of its own"),
+                );
+            }
+            graphs.extend(self.graph(table, name));
+        }
+        graphs
+    }
+
+    fn graph(&mut self, table: &Table<'_>, name: Option<Found<GraphName>>) -> Option<PlacedGraph> {
+        let model = self.path(table, "model");
+        let digest = table.text("sha256").and_then(|d| self.sha256(d));
+        let encoding = table.text("encoding").and_then(|w| self.word(&w, ENCODINGS));
+        let target = table.text("target").and_then(|w| self.word(&w, TARGETS));
+        let engine = encoding.and_then(|encoding| self.engine(table, encoding));
+        let computes = if table.has("computes") { self.count(table, "computes", bounds::COMPUTES, None).map(Some) } else { Some(None) };
+        let threads = self.count(table, "threads", bounds::COMPUTES, Some(1));
+        let memory = if table.has("memory") { self.size(table, "memory", bounds::GRAPH_MEMORY).map(Some) } else { Some(None) };
+        let language = encoding.and_then(|encoding| self.language(table, encoding));
+        let (name, model, digest) = (name?, model?, digest?);
+        let grant = GraphGrant {
+            name: name.value,
+            model: model.value,
+            sha256: digest.value,
+            encoding: encoding?,
+            target: target?,
+            engine: engine?,
+            computes: computes?.map(|found| found.value),
+            threads: threads?.value,
+            memory: memory?.map(|found| found.value),
+            language: language?,
+        };
+        Some(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span })
+    }
+
+    /// The engine that is written, if it reads the format; else the format's default.
+    fn engine(&mut self, table: &Table<'_>, encoding: Encoding) -> Option<Engine> {
+        let (format, default) = match encoding {
+            Encoding::Onnx => ("onnx", Engine::Rten),
+            Encoding::Gguf => ("gguf", Engine::LlamaCpp),
+        };
+        if !table.has("engine") {
+            return Some(default);
+        }
+        let written = table.text("engine")?;
+        let engine = self.word(&written, ENGINES)?;
+        let reads = match engine {
+            Engine::Rten | Engine::OnnxRuntime => Encoding::Onnx,
+            Engine::LlamaCpp => Encoding::Gguf,
+        };
+        if reads == encoding {
+            return Some(engine);
+        }
+        let message = format!("engine `{}` does not read `{format}`", written.value);
+        let help = match encoding {
+            Encoding::Onnx => "write `rten` or `onnxruntime`, or leave the key out for `rten`",
+            Encoding::Gguf => "write `llama.cpp`, or leave the key out",
+        };
+        self.report(Code::Misplaced, message, &written.span, "reads another format", help);
+        None
+    }
+
+    /// What only language models have.
+    fn language(&mut self, table: &Table<'_>, encoding: Encoding) -> Option<Option<LanguageBounds>> {
+        if encoding == Encoding::Gguf {
+            let context = self.count(table, "context", bounds::CONTEXT, Some(bounds::DEFAULT_CONTEXT));
+            let contexts = self.count(table, "contexts", bounds::CONTEXTS, Some(bounds::DEFAULT_CONTEXTS));
+            if let Some(span) = table.span_of("computes") {
+                let help = "leave the key out: `contexts` says how many guests have an answer under way";
+                self.report(Code::Misplaced, "`computes` means nothing for a language model", &span, "a model of another format", help);
+                return None;
+            }
+            return Some(Some(LanguageBounds { context: context?.value, contexts: contexts?.value }));
+        }
+        let mut good = true;
+        for key in ["context", "contexts"] {
+            if let Some(span) = table.span_of(key) {
+                let message = format!("`{key}` is for language models");
+                self.report(Code::Misplaced, message, &span, "the model is of another format", "leave the key out");
+                good = false;
+            }
+        }
+        good.then_some(None)
+    }
+
+    pub(crate) fn engines(&mut self, root: &Table<'_>) -> Option<Engines> {
+        let Some(table) = root.section("engines").and_then(|engines| engines.section("onnxruntime")) else {
+            return Some(Engines::default());
+        };
+        let path = self.path(&table, "library");
+        let sha256 = table.text("sha256").and_then(|d| self.sha256(d));
+        Some(Engines { onnxruntime: Some(Library { path: path?.value, sha256: sha256?.value }) })
+    }
+}
+
+/// The formats that wasi-nn names, and GGUF by its own name.
+const ENCODINGS: &[(&str, Option<Encoding>)] = &[
+    ("onnx", Some(Encoding::Onnx)),
+    ("gguf", Some(Encoding::Gguf)),
+    ("ggml", Some(Encoding::Gguf)),
+    ("openvino", None),
+    ("tensorflow", None),
+    ("pytorch", None),
+    ("tensorflowlite", None),
+    ("autodetect", None),
+];
+
+/// The targets that wasi-nn names, and the one that hardware makers do.
+const TARGETS: &[(&str, Option<Target>)] = &[("cpu", Some(Target::Cpu)), ("gpu", None), ("npu", None), ("tpu", None)];
+
+/// The engines that there are, and those that people ask for.
+const ENGINES: &[(&str, Option<Engine>)] = &[
+    ("rten", Some(Engine::Rten)),
+    ("onnxruntime", Some(Engine::OnnxRuntime)),
+    ("llama.cpp", Some(Engine::LlamaCpp)),
+    ("openvino", None),
+    ("pytorch", None),
+    ("candle", None),
+];
