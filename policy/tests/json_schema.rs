@@ -103,6 +103,7 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
         ("dir.access", BASE.replace("\"read\"", "\"?\"")),
         ("graph.encoding", BASE.replace("\"onnx\"", "\"?\"")),
         ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
+        ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
         ("graph.target", BASE.replace("\"cpu\"", "\"?\"")),
     ];
     let hosts = [
@@ -223,7 +224,8 @@ fn a_language_server_takes_every_policy_that_stands_and_marks_mistakes_in_its_sh
     taplo(&good).unwrap_or_else(|why| panic!("{why}"));
     for (i, text) in bad().iter().enumerate() {
         let said = taplo(&[write(format!("bad-{i}.toml"), text)]);
-        assert!(said.is_err_and(|why| why.contains("schema validation failed")), "{text}");
+        // Its log's last line is sometimes lost with its end; the marked mistake is not.
+        assert!(said.is_err_and(|why| why.contains("error: ") && why.contains(&format!("bad-{i}.toml:"))), "{text}");
     }
     fs::remove_dir_all(dir).unwrap();
 }
