@@ -219,6 +219,7 @@ def begin_epoch(number, payload, key, epochs, tree, state):
 
 def seals(key, anchors, checkpoints, there, epochs, roots, count, said_by, open_times, state):
     if not epochs: tampered(0, count, "it is not sealed")
+    turning, noted = epochs[-1][0] + 1 == count, 0
     for note in checkpoints:
         sealed = state["sealed"]
         try:
@@ -229,8 +230,8 @@ def seals(key, anchors, checkpoints, there, epochs, roots, count, said_by, open_
         if origin != key[0] or not epoch or not all(signed(note, k) for k in (key, epoch[-1])): tampered(sealed, count, "a checkpoint is not signed")
         if size > count: tampered(count, size, "sealed frames are not there")
         if roots[size] != root: tampered(sealed, size, "other frames were sealed")
-        if size < sealed: tampered(sealed, sealed, "checkpoints are out of order")
-        state["sealed"] = size
+        if size < (noted if turning else sealed): tampered(sealed, sealed, "checkpoints are out of order")
+        noted, state["sealed"] = size, max(size, sealed)
     sealed = state["sealed"]
     if not checkpoints and epochs[-1][0] + 1 < count: tampered(sealed, count, "there are no checkpoints")
     if count - sealed > MAX_OPEN or open_times and open_times[1] - open_times[0] > MAX_OPEN_NS: tampered(sealed, count, "seals were removed")

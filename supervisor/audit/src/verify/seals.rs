@@ -37,6 +37,8 @@ pub(crate) struct Chain {
     epochs: Vec<(u64, VerifierKey)>,
     /// Frames below this are proven by a signature.
     pub sealed: u64,
+    /// What the last checkpoint of the journal's own file is over.
+    noted: u64,
 }
 
 impl Chain {
@@ -120,10 +122,14 @@ impl Chain {
         if roots.get(&size).is_some_and(|root| *root != checkpoint.root) {
             return Err(broken(format!("the first {size} frames are not those that were sealed"), size));
         }
-        if size < self.sealed {
-            return Err(broken(format!("the one over {size} frames is behind one over {}", self.sealed), self.sealed));
+        // Between the frame that begins an epoch and the epoch's own file nothing is written: the file is that of the epoch before.
+        let turning = self.began().is_some_and(|began| began + 1 == frames);
+        let least = if turning { self.noted } else { self.sealed };
+        if size < least {
+            return Err(broken(format!("the one over {size} frames is behind one over {least}"), sealed));
         }
-        self.sealed = size;
+        self.noted = size;
+        self.sealed = size.max(sealed);
         Ok(())
     }
 
