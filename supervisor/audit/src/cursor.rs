@@ -40,7 +40,12 @@ impl Cursor {
         let list = segment::list(&self.dir, self.tier).map_err(io_error(&self.dir.join(self.tier.folder())))?;
         let at = list.iter().rfind(|(first, _)| *first <= frame).or(list.first());
         if let Some((first, path)) = at {
-            self.current = Some((*first, File::open(path).map_err(io_error(path))?));
+            match File::open(path) {
+                Ok(file) => self.current = Some((*first, file)),
+                // Deleted in order since it was listed: reading begins with the first one that is there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {}
+                Err(error) => return Err(io_error(path)(error)),
+            }
         }
         Ok(())
     }
@@ -108,14 +113,22 @@ impl Cursor {
         let Some((first, path)) = list.iter().find(|(first, _)| after.is_none_or(|after| *first > after)) else { return Ok(false) };
         if let Some(current) = after {
             let path = segment::path(&self.dir, self.tier, current);
-            let rest = self.bytes_from_here(&path)?;
+            // One that was deleted in order meanwhile has been read to its end.
+            let rest = match self.bytes_from_here(&path) {
+                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+                rest => rest?,
+            };
             if rest.iter().any(|byte| *byte != 0) {
                 let source = frame::check(&rest).err().unwrap_or(BadFrame::Magic);
                 return Err(ReadError::Bad { segment: segment_name(self.tier, current), offset: self.offset, expected: *first, source });
             }
         }
-        self.current = Some((*first, File::open(path).map_err(io_error(path))?));
-        self.offset = 0;
+        match File::open(path) {
+            Ok(file) => (self.current, self.offset) = (Some((*first, file)), 0),
+            // Deleted in order since it was listed: the caller asks again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {}
+            Err(error) => return Err(io_error(path)(error)),
+        }
         Ok(true)
     }
 

@@ -12,12 +12,15 @@ use serde_json::json;
 
 use crate::calls::call_id;
 use crate::describe;
+use crate::encode::Gap;
+use crate::encode::Why;
 use crate::event::Event;
 use crate::ocsf_calls::Kind;
 use crate::ocsf_calls::kind;
 use crate::read::Call;
 use crate::read::Item;
 use crate::record::Outcome;
+use crate::segment::Tier;
 use crate::text::cut;
 use crate::text::printable;
 
@@ -145,6 +148,21 @@ impl Ocsf {
             return None;
         }
         Some(self.value(item, "d", describe::call(&item.what), call(&item.what)))
+    }
+
+    /// Entries that are not there any more, of whatever length.
+    pub(crate) fn gap_value(&self, item: &Item<Gap>) -> Value {
+        let gap = &item.what;
+        let data = json!({ "count": gap.count(), "first": gap.first, "next": gap.next });
+        let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": data });
+        let fields = json!({ "entity": entity, "actor": { "app_name": "edgeguard-export" } });
+        let draft = Draft::new(Class::Entity, (4, "Delete"), "journal-gap", fields);
+        let draft = match gap.why {
+            Why::Deleted => Draft { severity: Severity::Medium, detail: "deleted for the journal's budget".into(), ..draft },
+            Why::Damaged => Draft { severity: Severity::High, ..draft.failed("damaged, or gone without a word") },
+        };
+        let tier = if gap.tier == Tier::Detail { "d" } else { "s" };
+        self.value(item, tier, gap.words(), draft)
     }
 
     fn value<T>(&self, item: &Item<T>, tier: &str, message: String, draft: Draft) -> Value {

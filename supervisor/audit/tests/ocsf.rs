@@ -14,10 +14,15 @@ use edgeguard_audit::Outcome;
 use edgeguard_audit::Position;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
+use edgeguard_audit::Tier;
 use edgeguard_audit::call_id;
 use edgeguard_audit::encode::Encoder;
 use edgeguard_audit::encode::Form;
+use edgeguard_audit::encode::Gap;
 use edgeguard_audit::encode::OcsfVersion;
+use edgeguard_audit::encode::Why;
+use edgeguard_audit::frame::FrameType;
+use edgeguard_audit::frame::Header;
 use edgeguard_audit::read::Call;
 use edgeguard_audit::read::Item;
 use proptest::prelude::*;
@@ -129,6 +134,36 @@ fn events() -> Vec<Event> {
         Event::ControlRefused { peer_uid: 1001, what: text("POST /v1/reload") },
         Event::JournalResumed { reason: text("the disk is full"), closed_ns: 2_000_000_000, kept: 3, unkept: 0, lost: 0 },
     ]
+}
+
+/// What is gone, for each reason.
+fn gaps(encoder: &Encoder) -> Vec<String> {
+    let header = Header {
+        kind: FrameType::Detail,
+        flags: 0,
+        n: 1,
+        frame_no: 9,
+        first_seq: 70,
+        t0_boot: 5_000_000_000,
+        t0_real: 1_764_000_000_123_456_789,
+        span_us: 0,
+        epoch: 3,
+        unsynced: 0,
+        payload_len: 0,
+    };
+    let calls = Gap { tier: Tier::Detail, first: 41, next: 70, why: Why::Deleted };
+    [calls, Gap::of_events(3, 4)].map(|gap| encoder.gap(&gap, &header).line).to_vec()
+}
+
+#[test]
+fn a_gap_says_what_is_missing_and_from_where_to_where() {
+    let [deleted, damaged] = gaps(&Encoder::new(exporter(), Form::default())).try_into().unwrap();
+    let deleted: serde_json::Value = serde_json::from_str(&deleted).unwrap();
+    assert_eq!(deleted["entity"]["data"], serde_json::json!({ "count": 29, "first": 41, "next": 70 }));
+    assert_eq!((&deleted["status"], &deleted["is_alert"]), (&"Success".into(), &serde_json::Value::Null));
+    let damaged: serde_json::Value = serde_json::from_str(&damaged).unwrap();
+    assert_eq!((&damaged["status"], &damaged["is_alert"]), (&"Failure".into(), &true.into()));
+    assert_eq!(damaged["metadata"]["log_name"], "s");
 }
 
 fn call(interface: &str, function: &str, outcome: Outcome, text: Option<&[u8]>) -> Call {
@@ -299,6 +334,7 @@ fn every_line_is_valid_by_the_schema_of_every_version() {
     for version in OcsfVersion::ALL {
         let encoder = Encoder::new(exporter(), Form::Ocsf(version));
         all.extend(events().into_iter().zip(0..).map(|(event, frame)| encoder.event(&item(frame, event)).line));
+        all.extend(gaps(&encoder));
         let every = INTERFACES.iter().flat_map(|interface| interface.functions.iter().map(|function| (interface.name, *function)));
         for (interface, function) in every {
             let path: Option<&[u8]> = Some(b"a/b");

@@ -32,6 +32,23 @@ pub struct Cursor {
     pub boot_id: String,
     /// How many entries were ever acknowledged.
     pub acknowledged: u64,
+    /// The number of the security event that comes next; nothing in cursors of older releases.
+    #[serde(default)]
+    pub events: Option<u64>,
+    /// The number of the call that comes next; the same.
+    #[serde(default)]
+    pub calls: Option<u64>,
+    /// How many entries were gone before they could be handed over.
+    #[serde(default)]
+    pub gone: u64,
+}
+
+impl Cursor {
+    /// Before the first entry of a journal.
+    #[must_use]
+    pub fn beginning() -> Self {
+        Self { events: Some(0), calls: Some(0), ..Self::default() }
+    }
 }
 
 /// A cursor's file.
@@ -66,7 +83,7 @@ impl CursorFile {
     pub fn load(&self) -> Result<Cursor, ExportError> {
         let failed = |source| ExportError::State { step: "read the cursor", path: self.path.clone(), source };
         let text = match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Cursor::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Cursor::beginning()),
             Ok(meta) if meta.len() <= MAX_CURSOR => fs::read(&self.path).map_err(failed)?,
             Ok(_) => return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "is longer than a cursor"))),
             Err(error) => return Err(failed(error)),
@@ -101,10 +118,27 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let file = CursorFile::open(dir.path(), "siem").unwrap();
-        assert_eq!(file.load().unwrap(), Cursor::default());
-        let cursor = Cursor { frame: 7, entries: 3, leaf: "ab".repeat(32), origin: "gw".into(), boot_id: "b".into(), acknowledged: 99 };
+        assert_eq!(file.load().unwrap(), Cursor::beginning());
+        let cursor = Cursor {
+            frame: 7,
+            entries: 3,
+            leaf: "ab".repeat(32),
+            origin: "gw".into(),
+            boot_id: "b".into(),
+            acknowledged: 99,
+            events: Some(5),
+            calls: Some(94),
+            gone: 6,
+        };
         file.save(&cursor).unwrap();
         assert_eq!(file.load().unwrap(), cursor);
+        // One of a release that did not count entries by tier: it goes on, and knows of no gap before.
+        let old = format!(
+            "{{\"frame\":7,\"entries\":3,\"leaf\":\"{}\",\"origin\":\"gw\",\"boot_id\":\"b\",\"acknowledged\":99}}",
+            "ab".repeat(32)
+        );
+        fs::write(file.path(), old).unwrap();
+        assert_eq!(file.load().unwrap(), Cursor { events: None, calls: None, gone: 0, ..cursor });
     }
 
     #[test]

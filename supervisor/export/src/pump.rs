@@ -104,6 +104,7 @@ impl Pump {
             status.frames_behind = behind;
             status.acknowledged = self.source.cursor().acknowledged;
             status.damaged = self.source.damaged();
+            status.gone = self.source.cursor().gone;
             if let Some(words) = &words {
                 if status.problem != *words {
                     eprintln!("sink `{}`: {words}; it will be tried again", self.name);

@@ -3,10 +3,12 @@
 //! Runs in: exporter, one for each sink.
 //! Invariant: an entry leaves this host only when it is on this host's disk. What a power failure can still take could come back as another entry with
 //! the same `uid`, which every receiver would then take for a repetition.
-//! Does not: stop at damage. It goes on behind it, and counts it.
+//! Does not: stop at damage, nor at segments of calls that were deleted for the journal's budget. It goes on behind them, and tells the receiver how many
+//! entries it will not get: entries of each tier are numbered without gaps.
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,9 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeguard_audit::Ocsf;
+use edgeguard_audit::Tier;
 use edgeguard_audit::boottime_ns;
 use edgeguard_audit::encode::Encoded;
 use edgeguard_audit::encode::Encoder;
+use edgeguard_audit::encode::Gap;
+use edgeguard_audit::encode::Why;
+use edgeguard_audit::frame::FrameType;
+use edgeguard_audit::frame::Header;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Frame;
 use edgeguard_audit::read::ReadError;
@@ -43,6 +50,8 @@ pub struct Source {
     /// Read up to here, when nothing is queued.
     read: Cursor,
     damaged: u64,
+    /// Damage was met since the last frame that holds entries, so that the gap it leaves is not counted as another.
+    noted: bool,
 }
 
 struct Queued {
@@ -51,6 +60,10 @@ struct Queued {
     after: Arc<Cursor>,
     /// The same within its frame; 0 when the frame ends with this entry.
     entries: u32,
+    /// How many entries this says are gone.
+    gone: u64,
+    /// Within a frame of calls, the number of the call that comes next.
+    calls: Option<u64>,
 }
 
 impl Source {
@@ -78,6 +91,7 @@ impl Source {
             cursor,
             read,
             damaged: 0,
+            noted: false,
         })
     }
 
@@ -118,11 +132,12 @@ impl Source {
                 Ok(None) => break,
                 Err(error @ ReadError::Io { .. }) => return Err(error.into()),
                 Err(_) => {
+                    // A frame that was deleted in order is no error of the reader's, which passes over it.
                     let from = self.reader.position();
                     if !self.reader.skip_damage()? {
                         break;
                     }
-                    self.damaged += 1;
+                    (self.damaged, self.noted) = (self.damaged + 1, true);
                     let to = self.reader.position();
                     eprintln!(
                         "sink `{}`: frames {from} to {} are damaged or gone, and are not exported",
@@ -135,8 +150,8 @@ impl Source {
         }
         if self.queue.is_empty() {
             // Frames without an entry for this sink need no acknowledgement.
-            let acknowledged = self.cursor.acknowledged;
-            self.cursor = Cursor { acknowledged, ..self.read.clone() };
+            let Cursor { acknowledged, gone, .. } = self.cursor;
+            self.cursor = Cursor { acknowledged, gone, ..self.read.clone() };
         }
         Ok(())
     }
@@ -147,7 +162,7 @@ impl Source {
             Ok(content) => content,
             Err(error @ ReadError::Io { .. }) => return Err(error.into()),
             Err(error) => {
-                self.damaged += 1;
+                (self.damaged, self.noted) = (self.damaged + 1, true);
                 eprintln!("sink `{}`: {}; its entries are not exported", self.common.name, crate::error::chain(&error));
                 return self.passed(number + 1);
             }
@@ -170,10 +185,21 @@ impl Source {
             _ => Vec::new(),
         };
         let entries: Vec<_> = entries.into_iter().filter(|(index, _)| *index >= from).collect();
-        if !entries.is_empty() {
+        let gap = self.gap(frame)?;
+        if !entries.is_empty() || gap.is_some() {
             self.onto_the_disk(frame)?;
         }
+        if let Some(gap) = gap {
+            eprintln!("sink `{}`: before frame {number}, {}", self.common.name, gap.words());
+            let after = Arc::new(Cursor { frame: number, entries: 0, ..self.read.clone() });
+            if gap.tier == Tier::Security || self.common.calls {
+                let entry = encoder.gap(&gap, &frame.header);
+                self.bytes += entry.line.len();
+                self.queue.push_back(Queued { entry, after, entries: 0, gone: gap.count(), calls: None });
+            }
+        }
         let within = Arc::new(Cursor { frame: number, entries: 0, ..self.read.clone() });
+        self.number(frame.header.kind, frame.header.first_seq.saturating_add(frame.header.n.into()));
         self.passed(number + 1)?;
         let behind = Arc::new(self.read.clone());
         let mut entries = entries.into_iter().peekable();
@@ -181,9 +207,44 @@ impl Source {
             let last = entries.peek().is_none();
             self.bytes += entry.line.len();
             let (after, entries) = if last { (Arc::clone(&behind), 0) } else { (Arc::clone(&within), index.saturating_add(1)) };
-            self.queue.push_back(Queued { entry, after, entries });
+            let calls = (!last && frame.header.kind == FrameType::Detail).then_some(frame.header.first_seq.saturating_add(entries.into()));
+            self.queue.push_back(Queued { entry, after, entries, gone: 0, calls });
         }
         Ok(())
+    }
+
+    /// What should stand before this frame in its tier and does not; afterwards what comes next is this frame's first entry.
+    fn gap(&mut self, frame: &Frame) -> Result<Option<Gap>, ExportError> {
+        let Header { kind, first_seq, .. } = frame.header;
+        let missing = |next: Option<u64>| next.filter(|next| *next < first_seq);
+        let gap = match kind {
+            FrameType::Detail => match missing(self.read.calls) {
+                Some(next) => {
+                    let failed = |source| ExportError::Journal(ReadError::Io { path: self.journal.clone(), source });
+                    Some(Gap::of_calls(&self.journal, next, first_seq).map_err(failed)?)
+                }
+                None => None,
+            },
+            FrameType::Events => missing(self.read.events).map(|next| Gap::of_events(next, first_seq)),
+            _ => None,
+        };
+        if let Some(Gap { why: Why::Damaged, .. }) = gap
+            && !self.noted
+        {
+            self.damaged += 1;
+        }
+        self.number(kind, first_seq);
+        Ok(gap)
+    }
+
+    /// The entry of this kind of frame that comes next has this number.
+    fn number(&mut self, kind: FrameType, next: u64) {
+        match kind {
+            FrameType::Detail => self.read.calls = Some(next),
+            FrameType::Events => self.read.events = Some(next),
+            _ => return,
+        }
+        self.noted = false;
     }
 
     /// Everything before this frame has been read.
@@ -203,7 +264,11 @@ impl Source {
         }
         for name in [frame.segment_name().as_str(), "leaves"] {
             let path = self.journal.join(name);
-            let synced = File::open(&path).and_then(|file| file.sync_data());
+            let synced = match File::open(&path) {
+                // Only what is on the disk and sealed is deleted in order.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && name != "leaves" => continue,
+                file => file.and_then(|file| file.sync_data()),
+            };
             synced.map_err(|source| ExportError::Journal(ReadError::Io { path, source }))?;
         }
         Ok(())
@@ -220,7 +285,10 @@ impl Source {
             let Some(queued) = self.queue.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(queued.entry.line.len());
             let acknowledged = self.cursor.acknowledged.saturating_add(1);
-            self.cursor = Cursor { entries: queued.entries, acknowledged, ..Cursor::clone(&queued.after) };
+            let gone = self.cursor.gone.saturating_add(queued.gone);
+            let after = Cursor::clone(&queued.after);
+            let calls = queued.calls.or(after.calls);
+            self.cursor = Cursor { entries: queued.entries, acknowledged, gone, calls, ..after };
         }
     }
 

@@ -37,6 +37,9 @@ pub struct SinkStatus {
     pub failures: u64,
     /// Damaged places that were passed over since the start.
     pub damaged: u64,
+    /// Entries that were gone before they could be handed over: deleted for the journal's budget, or damaged. The receiver was told how many.
+    #[serde(default)]
+    pub gone: u64,
     /// What the last failure was; empty once a delivery has succeeded.
     pub problem: String,
 }
@@ -111,8 +114,9 @@ impl SinkStatus {
         let problem = if self.problem.is_empty() { String::new() } else { format!(": {}", self.problem) };
         let state = if self.delivering { "delivering" } else { "waiting" };
         let damaged = if self.damaged == 0 { String::new() } else { format!(", {} damaged places passed over", self.damaged) };
+        let gone = if self.gone == 0 { String::new() } else { format!(", {} entries gone before they could be handed over", self.gone) };
         let text = format!(
-            "{} ({}) {state}, {} frames behind, {} entries acknowledged, {} failures{damaged}{problem}",
+            "{} ({}) {state}, {} frames behind, {} entries acknowledged, {} failures{gone}{damaged}{problem}",
             self.name, self.kind, self.frames_behind, self.acknowledged, self.failures
         );
         edgeguard_audit::printable(text.as_bytes())

@@ -5,9 +5,12 @@
 //! Does not: send anything, nor write a denied call twice (see [`Ocsf`]).
 
 mod ecs;
+mod gap;
 mod otlp;
 mod versions;
 
+pub use gap::Gap;
+pub use gap::Why;
 pub use otlp::LogRecord;
 pub use otlp::Scalar;
 pub use otlp::export_json;
@@ -17,6 +20,8 @@ use serde_json::Value;
 
 use crate::Event;
 use crate::Ocsf;
+use crate::Position;
+use crate::frame::Header;
 use crate::ocsf::bounded;
 use crate::read::Call;
 use crate::read::Item;
@@ -107,6 +112,19 @@ impl Encoder {
     #[must_use]
     pub fn call(&self, item: &Item<Call>) -> Option<Encoded> {
         self.ocsf.call_value(item).map(|value| self.encode(item.time_real, value))
+    }
+
+    /// Entries that are not there any more, at the place of the frame behind them. The index is one that no entry has.
+    #[must_use]
+    pub fn gap(&self, gap: &Gap, behind: &Header) -> Encoded {
+        let item = Item {
+            position: Position { epoch: behind.epoch, frame: behind.frame_no, index: u32::MAX },
+            seq: gap.first,
+            time_real: behind.t0_real,
+            time_boot: behind.t0_boot,
+            what: *gap,
+        };
+        self.encode(item.time_real, self.ocsf.gap_value(&item))
     }
 
     fn encode(&self, time_ns: u64, event: Value) -> Encoded {

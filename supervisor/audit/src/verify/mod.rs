@@ -29,7 +29,7 @@ use crate::segment::Tier;
 use crate::tree::Hash;
 use crate::tree::Tree;
 use crate::verify::ahead::Step;
-use crate::verify::retired::Retired;
+pub(crate) use crate::verify::retired::Retired;
 use crate::verify::seals::Broken;
 use crate::verify::seals::Chain;
 use crate::verify::seals::Checkpoints;

@@ -57,6 +57,12 @@ impl Retired {
         None
     }
 
+    /// Whether these calls all were in deleted segments, of which the first may have been left behind in part.
+    pub fn covers(&self, from: u64, to: u64) -> bool {
+        let begun = self.calls.range(..=from).next_back().map(|(_, next)| *next);
+        begun.is_some_and(|next| next > from && self.held(next, to))
+    }
+
     /// Whether deleted segments held exactly the calls from one number up to another.
     pub fn held(&self, from: u64, to: u64) -> bool {
         let mut at = from;

@@ -14,7 +14,9 @@ use std::time::Instant;
 
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
 use edgeguard_audit::Ocsf;
+use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
@@ -45,6 +47,37 @@ impl House {
         std::fs::create_dir(dir.path().join("state")).unwrap();
         let (journal, _) = Journal::open(&dir.path().join("audit"), ORIGIN).unwrap();
         Self { dir, journal: Some(journal), count: 0 }
+    }
+
+    /// With a journal that is sealed, and so may delete calls.
+    pub fn sealed() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        let keys = Keys::load(&dir.path().join("keys"), None).unwrap();
+        let (journal, _) = Journal::open_with(&dir.path().join("audit"), ORIGIN, Options::sealed(keys)).unwrap();
+        Self { dir, journal: Some(journal), count: 0 }
+    }
+
+    /// Deletes calls in order until so many bytes are left; says how many segments went.
+    pub fn retire(&mut self, keep: u64) -> usize {
+        self.journal.as_mut().unwrap().retire_detail(keep).unwrap()
+    }
+
+    /// Calls with names that no other has, until there are so many segments of calls; returns how many.
+    pub fn fill(&mut self, segments: usize) -> u64 {
+        let source = Source::new("voice-gate", uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
+        let from = self.count;
+        let folder = self.path("audit/d");
+        while std::fs::read_dir(&folder).unwrap().count() < segments {
+            let name = |n: u64| (0..12).map(|part| noise(n * 12 + part)).collect::<String>();
+            let batch: Vec<(Record, Option<String>)> = (self.count..self.count + 500).map(|n| (record(n), Some(name(n)))).collect();
+            self.count += 500;
+            let journal = self.journal.as_mut().unwrap();
+            journal.calls(&source, &batch).unwrap();
+            journal.flush().unwrap();
+        }
+        self.journal.as_mut().unwrap().sync().unwrap();
+        self.count - from
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -123,6 +156,19 @@ impl House {
     pub fn status(&self) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(self.path("state/status.json")).unwrap_or_default()).unwrap_or_default()
     }
+}
+
+/// Sixty-four hexadecimal digits that do not compress.
+fn noise(n: u64) -> String {
+    let mut state = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..4)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            format!("{state:016x}")
+        })
+        .collect()
 }
 
 fn record(n: u64) -> Record {
