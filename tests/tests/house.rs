@@ -21,6 +21,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("rten", &["edgeguard-graph", "edgeguard-bench"]),
     ("rten-tensor", &["edgeguard-graph", "edgeguard-bench"]),
     ("rten-onnx", &["edgeguard-graph"]),
+    ("llama-cpp-sys-2", &["edgeguard-language"]),
     ("landlock", &["edgeguard-sandbox"]),
     ("seccompiler", &["edgeguard-sandbox"]),
     ("sigstore-verify", &["edgeguard-attest"]),
@@ -43,7 +44,7 @@ const RUNTIMES: &[&str] = &["tokio*", "async-std", "smol", "async-io", "mio", "h
 const ABSENT: &[(&str, &[&str], &str)] = &[
     (
         "edgeguardd",
-        &["wasmtime*", "cranelift*", "rten*", "ort", "openvino", "tract*", "candle*"],
+        &["wasmtime*", "cranelift*", "rten*", "ort", "openvino", "tract*", "candle*", "llama-cpp*"],
         "the daemon runs no module and parses no model",
     ),
     ("edgeguardd", CLIENTS, "nothing in admission touches a network"),
@@ -63,6 +64,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "wasmtime*"],
         "a graph host sees one model",
     ),
+    (
+        "edgeguard-language",
+        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "edgeguard-graph", "rten*", "hyper", "wasmtime*"],
+        "a language host sees one model, and no other process has its engine",
+    ),
+    ("edgeguard-graph", &["llama-cpp*"], "the engine of language models has a process of its own"),
     ("edgeguard-attest", CLIENTS, "verification is offline"),
     ("edgeguard-attest", RUNTIMES, "verification waits for nobody"),
     ("edgeguard-attest", &["edgeguard-policy"], "it proves; what is required is told to it"),
@@ -103,10 +110,11 @@ const NO_IO: &[(&str, &[&str], &str)] = &[
     ("supervisor/compile/src/", &["std::fs", "std::net", "process::Command"], "a compiler opens nothing"),
     ("supervisor/worker/src/", &["std::fs", "std::net", "process::Command"], "a worker has what it is given"),
     ("supervisor/graph/src/", &["std::fs", "std::net", "process::Command"], "a graph host has what it is given"),
+    ("supervisor/language/src/", &["std::fs", "std::net", "process::Command"], "a language host has what it is given"),
 ];
 
 /// Where `unsafe` may stand: folders, and single files with the number of times.
-const UNSAFE_FOLDERS: &[&str] = &["supervisor/sandbox/src/sys/", "guest-sdk/src/sys/"];
+const UNSAFE_FOLDERS: &[&str] = &["supervisor/sandbox/src/sys/", "supervisor/language/src/sys/", "guest-sdk/src/sys/"];
 const UNSAFE_FILES: &[(&str, usize)] = &[
     // The wasm engine's own interface asks for these: native code is vouched for, and its pages are handed over.
     ("supervisor/engine/src/load.rs", 2),
@@ -227,8 +235,12 @@ fn unsafe_stands_only_where_it_may() {
 
 #[test]
 fn every_crate_forbids_unsafe_but_those_that_hold_it() {
-    // The two folders' own crates, and the one whose few lines are counted above and which denies it everywhere else.
-    let holds = [("supervisor/sandbox/src/lib.rs", ""), ("supervisor/engine/src/lib.rs", "#![deny(unsafe_code)]")];
+    // The folders' own crates, and the one whose few lines are counted above; all but the first deny it everywhere else.
+    let holds = [
+        ("supervisor/sandbox/src/lib.rs", ""),
+        ("supervisor/engine/src/lib.rs", "#![deny(unsafe_code)]"),
+        ("supervisor/language/src/lib.rs", "#![deny(unsafe_code)]"),
+    ];
     let mut wrong = Vec::new();
     // The guests' workspace says it once for all its crates.
     let guests = std::fs::read_to_string(place::root().join("guest-sdk/Cargo.toml")).unwrap();

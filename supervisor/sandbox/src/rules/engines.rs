@@ -5,7 +5,11 @@
 //! mapped before the process is hardened, so that no table needs an exception for that.
 //! Empty tables are findings: those engines were run over all test models under the common rows alone, which kill for anything else.
 
+use libc::*;
+
 use super::Rule;
+use super::arg;
+use super::call;
 use crate::Role;
 
 /// rten: its threads exist before the lock, and it computes.
@@ -17,8 +21,19 @@ pub const ONNX_RUNTIME: &[Rule] = &[];
 /// While ONNX Runtime's environment is made.
 pub const ONNX_RUNTIME_SETUP: &[Rule] = &[];
 
-/// A language model's engine.
-pub const LANGUAGE: &[Rule] = &[];
+/// A language model's engine: llama.cpp reads a model's header through the C library's streams and maps its weights.
+pub const LANGUAGE: &[Rule] = &[
+    call!(SYS_lseek, "the parser finds its way in the model"),
+    call!(SYS_fadvise64, "the model is about to be read"),
+    call!(SYS_madvise, [arg(2).is(MADV_WILLNEED)], "the weights are about to be used"),
+    call!(SYS_sysinfo, "how much memory the machine has"),
+];
+
+/// Calls of the language engine that it survives the failure of.
+pub const LANGUAGE_REFUSED: &[Rule] = &[call!(
+    SYS_newfstatat,
+    "the C library asks for the size of a stream's file, by a call that could also name a path; it finds the size by seeking then"
+)];
 
 /// While the language engine's threads start.
 pub const LANGUAGE_SETUP: &[Rule] = &[];
@@ -30,6 +45,14 @@ pub(super) fn locked(role: Role) -> &'static [Rule] {
         Role::OnnxRuntime => ONNX_RUNTIME,
         Role::Language => LANGUAGE,
         Role::Compile | Role::Worker => &[],
+    }
+}
+
+/// The engine's calls that fail instead of killing once the process is locked.
+pub(super) fn refused(role: Role) -> &'static [Rule] {
+    match role {
+        Role::Language => LANGUAGE_REFUSED,
+        Role::Graph | Role::OnnxRuntime | Role::Compile | Role::Worker => &[],
     }
 }
 

@@ -68,6 +68,7 @@ pub fn stage1(role: Role) -> Vec<Table> {
 pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     let mut rules = locked(profile);
     let mut refused = common::REFUSED.to_vec();
+    refused.extend(engines::refused(profile.role));
     let mut tables = Vec::with_capacity(3);
     if profile.role == Role::Worker && profile.filesystem == FilesystemUse::ReadWrite {
         refused.extend(filesystem::REFUSED_TO_WRITE);
