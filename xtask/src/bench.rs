@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.no_build {
         build()?;
     }
-    let small = models::find(&models::Arguments { offline: arguments.offline })?;
+    let small = models::find(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() })?;
     let house = House::new("bench", &["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph"])?;
     house.edgeguard(&house.path("-"), &["keygen", "--out", "keys/acme"], "")?.exits(0)?;
     house.folder("audio")?;
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     rows.push(shell::step("ten modules", || running::ten(&house, &small))?);
     let name = if small.real { "silero" } else { "tiny-vad" };
     rows.extend(shell::step("a small model", || running::compute(&house, name, &small, 50))?);
-    match models::magika(&models::Arguments { offline: arguments.offline }) {
+    match models::magika(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() }) {
         Ok(model) => rows.extend(shell::step("a model of some milliseconds", || running::compute(&house, "magika", &model, 5))?),
         Err(failure) => shell::note(format!("left out, a model of some milliseconds: {failure}")),
     }

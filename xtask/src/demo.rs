@@ -84,7 +84,7 @@ fn prepare(arguments: &Arguments) -> Result<(Model, Recordings)> {
         })?;
         guests::run(&guests::Arguments::default())?;
     }
-    let model = models::run(&models::Arguments { offline: arguments.offline })?;
+    let model = models::run(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() })?;
     let speech = speech::run(&speech::Arguments { offline: arguments.offline })?;
     Ok((model, speech))
 }

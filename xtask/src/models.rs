@@ -3,6 +3,8 @@
 //! The real one is Silero's, fetched by pip and held against the digests below. Where that is not possible the project's own small
 //! model takes its place, with the same inputs and outputs: worse at its work, but always there.
 
+mod language;
+
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -12,12 +14,16 @@ use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place;
 use crate::shell;
+pub use language::language;
 
 #[derive(clap::Args, Default)]
 pub struct Arguments {
     /// Use the project's own model without trying to fetch the real one
     #[arg(long)]
     pub offline: bool,
+    /// Also the language model, of 253 MB
+    #[arg(long)]
+    pub language: bool,
 }
 
 /// The voice activity model for graph `vad`.
@@ -33,6 +39,10 @@ pub struct Model {
 
 /// Finds, fetches or replaces the model, and prints which it was.
 pub fn run(arguments: &Arguments) -> Result<Model> {
+    if arguments.language {
+        let model = language(arguments)?;
+        println!("{}  {:>8} bytes  {}", model.sha256, fs::metadata(&model.path).map_or(0, |file| file.len()), place::shown(&model.path));
+    }
     let model = find(arguments)?;
     let whose = if model.real { "Silero's" } else { "the project's own" };
     println!("{}  {:>8} bytes  {}, {whose}", model.sha256, place::get(&model.path)?.len(), place::shown(&model.path));

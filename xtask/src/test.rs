@@ -80,6 +80,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn prepare() -> Result<()> {
     guests::run(&guests::Arguments::default())?;
     models::run(&models::Arguments::default())?;
+    if let Err(failure) = models::language(&models::Arguments::default()) {
+        shell::note(format!("no language model: {failure}; tests that need one say so, and fail in CI"));
+    }
     speech::run(&speech::Arguments::default())?;
     shell::step("building the programs", || shell::show(cargo(&place::root()).args(["build", "--release", "--workspace", "--bins"])))
 }
