@@ -31,6 +31,10 @@ pub mod format;
 pub mod imports;
 #[cfg(feature = "tools")]
 pub mod json_schema;
+#[cfg(feature = "tools")]
+pub mod learn;
+#[cfg(feature = "tools")]
+pub mod report;
 
 mod admission;
 mod audit;
