@@ -198,7 +198,7 @@ impl Graphs {
         child.send(&ToGraph::Load(Box::new(load)), &[host.model.as_fd()])?;
         let report = match child.recv_within(&mut dialogue, STARTUP).await? {
             FromGraph::Confined(report) => report,
-            FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
+            FromGraph::Unusable { reason } | FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
             FromGraph::Loaded(_) => return Err(child.refused("it loaded before it was told to").into()),
         };
         child.look()?;
@@ -206,7 +206,7 @@ impl Graphs {
         child.send(&ToGraph::Run, &[])?;
         let loaded = match child.recv_within(&mut dialogue, LOADING).await? {
             FromGraph::Loaded(loaded) => loaded,
-            FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
+            FromGraph::Unusable { reason } | FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
             FromGraph::Confined(_) => return Err(child.refused("it confined itself twice").into()),
         };
         self.ledger.record(events::graph_loaded(host, &crate::child::escape(&loaded.engine), loaded.load_ns)).await?;

@@ -58,6 +58,14 @@ pub enum LoadError {
         /// What there is.
         found: usize,
     },
+    /// The engine could not be made.
+    #[error("{engine} does not start: {reason}")]
+    Start {
+        /// The engine's name.
+        engine: &'static str,
+        /// In the engine's words.
+        reason: String,
+    },
     /// The bytes are no model of this format.
     #[error("model does not parse: {0}")]
     Malformed(String),

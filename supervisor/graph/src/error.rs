@@ -44,6 +44,12 @@ pub enum GraphError {
     /// This host cannot confine the process.
     #[error("cannot confine this process")]
     Unconfinable(#[from] Unconfinable),
+    /// The engine's library was refused; the daemon has been told why.
+    #[error("engine's library refused")]
+    Library(#[source] LibraryError),
+    /// The cap on memory could not be set.
+    #[error("cannot limit memory")]
+    Memory(#[source] io::Error),
     /// The engine could not be started.
     #[error("cannot start the engine")]
     Engine(#[source] LoadError),
@@ -53,6 +59,25 @@ pub enum GraphError {
     /// The model was refused; the daemon has been told why.
     #[error("model refused")]
     Model(#[source] ModelError),
+}
+
+/// Why an engine's library is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// The file could not be read.
+    #[error("cannot read the library")]
+    Read(#[source] io::Error),
+    /// Its bytes are not those that the operator names.
+    #[error("library digest differs from the host's file: expected sha256 `{expected}`, found `{found}`")]
+    Digest {
+        /// The operator's, in hex.
+        expected: String,
+        /// The file's, in hex.
+        found: String,
+    },
+    /// It is no library, or one that this program cannot use.
+    #[error("cannot use the library: {0}")]
+    Load(String),
 }
 
 /// Why a model is refused.

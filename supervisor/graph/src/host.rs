@@ -17,14 +17,22 @@ use edgeguard_sandbox::Profile;
 use edgeguard_sandbox::Role;
 use edgeguard_wire::Channel;
 use edgeguard_wire::ChannelError;
+use edgeguard_wire::graph::Encoding;
+use edgeguard_wire::graph::Engine as EngineName;
 use edgeguard_wire::graph::FromGraph;
 use edgeguard_wire::graph::Load;
 use edgeguard_wire::graph::Loaded;
+use edgeguard_wire::graph::Target;
 use edgeguard_wire::graph::ToGraph;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
 
+use crate::engine::Engine;
 use crate::engine::LoadError;
 use crate::engine::Seat;
 use crate::engines;
+use crate::engines::onnxruntime::Library;
+use crate::engines::onnxruntime::OnnxRuntime;
 use crate::error::GraphError;
 use crate::error::chain;
 use crate::load::load;
@@ -46,9 +54,53 @@ const MAX_REASON: usize = 4096;
 /// # Errors
 /// [`GraphError`]: the process must end.
 pub fn run(expected_parent: u32) -> Result<(), GraphError> {
-    let hardened = edgeguard_sandbox::harden(Role::Graph, expected_parent)?;
-    let control = rustix::stdio::stdin().try_clone_to_owned().map_err(GraphError::Control)?;
-    let control = Channel::from_fd(control);
+    host(expected_parent, Role::Graph, |load, computes, threads| engines::start(load.encoding, load.target, computes, threads))
+}
+
+/// As [`run`], on ONNX Runtime: the library that the daemon sends first is mapped before the process is hardened.
+///
+/// # Errors
+/// As [`run`]; besides [`GraphError::Library`].
+pub fn run_onnxruntime(expected_parent: u32) -> Result<(), GraphError> {
+    // The library reports on its host to its maker unless it is told not to, from the first line on. Told not to, it opens no socket; told otherwise,
+    // the filter would kill the process for it.
+    edgeguard_sandbox::set_variable(c"ORT_DISABLE_TELEMETRY", c"1")?;
+    let library = receive_library(&control()?)?;
+    host(expected_parent, Role::OnnxRuntime, move |load, computes, threads| match (load.engine, load.encoding, load.target) {
+        (EngineName::OnnxRuntime, Encoding::Onnx, Target::Cpu) => Ok(Box::new(OnnxRuntime::start(library, computes, threads)?)),
+        _ => Err(LoadError::Unservable("this host runs ONNX on ONNX Runtime and nothing else".into())),
+    })
+}
+
+fn control() -> Result<Channel, GraphError> {
+    Ok(Channel::from_fd(rustix::stdio::stdin().try_clone_to_owned().map_err(GraphError::Control)?))
+}
+
+/// The library is the daemon's word and the operator's file: nothing of a vendor or a guest is read here.
+fn receive_library(control: &Channel) -> Result<Library, GraphError> {
+    let (frame, fds) = control.recv()?;
+    let ToGraph::Library { sha256 } = frame else {
+        return Err(GraphError::OutOfPhase { expected: "library", found: name(&frame) });
+    };
+    let Ok([file]) = <[OwnedFd; 1]>::try_from(fds) else {
+        return Err(GraphError::OutOfPhase { expected: "library with one descriptor", found: "library with another number" });
+    };
+    Library::load(file.as_fd(), &sha256).or_else(|error| {
+        control.send(&FromGraph::Unusable { reason: reason(&error) }, &[])?;
+        Err(GraphError::Library(error))
+    })
+}
+
+/// How a host makes its engine.
+type Start<'a> = dyn FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError> + 'a;
+
+fn host(
+    expected_parent: u32,
+    role: Role,
+    engine: impl FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError>,
+) -> Result<(), GraphError> {
+    let hardened = edgeguard_sandbox::harden(role, expected_parent)?;
+    let control = control()?;
 
     let (assignment, model) = receive_load(&control)?;
 
@@ -56,9 +108,9 @@ pub fn run(expected_parent: u32) -> Result<(), GraphError> {
     let restricted = hardened.restrict_filesystem(&[], assignment.landlock_floor)?;
 
     // Every thread of this process, and everything that the allocator, the engine and the event queue make at first use.
-    let host = start(&assignment)?;
+    let host = start(&assignment, Box::new(engine))?;
 
-    let profile = Profile { role: Role::Graph, filesystem: FilesystemUse::None };
+    let profile = Profile { role, filesystem: FilesystemUse::None };
     let mut confined = restricted.confine(&profile, host)?;
     control.send(&FromGraph::Confined(Box::new(confined.report().clone())), &[])?;
 
@@ -82,10 +134,15 @@ fn receive_load(control: &Channel) -> Result<(Load, OwnedFd), GraphError> {
 }
 
 /// Starts the engine and the threads that serve, and waits until all of them have come as far as they can without a model.
-fn start(assignment: &Load) -> Result<Arc<Host>, GraphError> {
+fn start(assignment: &Load, engine: Box<Start<'_>>) -> Result<Arc<Host>, GraphError> {
     let computes = bounded("computes", assignment.computes, MAX_COMPUTES)?;
     let threads = bounded("threads", assignment.threads, MAX_THREADS)?;
-    let engine = engines::start(assignment.encoding, assignment.target, computes, threads).map_err(GraphError::Engine)?;
+    if let Some(memory) = assignment.memory {
+        // Private memory that can be written: heap, stacks, and what engines map for themselves. Tensor regions are shared, and the daemon's.
+        rustix::process::setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) })
+            .map_err(|errno| GraphError::Memory(errno.into()))?;
+    }
+    let engine = engine(assignment, computes, threads).map_err(GraphError::Engine)?;
     let peers = Peers::new().map_err(GraphError::Threads)?;
     let host = Arc::new(Host { engine, graph: OnceLock::new(), tried: OnceLock::new(), peers });
     let ready = Arc::new(Barrier::new(computes + 1));
@@ -114,9 +171,7 @@ fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &L
     let graph = match load(&*host.engine, model.as_fd(), &assignment.sha256) {
         Ok(graph) => graph,
         Err(error) => {
-            let mut reason = chain(&error);
-            reason.truncate(reason.floor_char_boundary(MAX_REASON));
-            control.send(&FromGraph::Failed { reason }, &[])?;
+            control.send(&FromGraph::Failed { reason: reason(&error) }, &[])?;
             return Err(GraphError::Model(error));
         }
     };
@@ -147,6 +202,13 @@ fn take_up(host: &Host, fds: Vec<OwnedFd>, region: u64) {
     if let Err(error) = host.peers.add(socket, memory, region) {
         log(&format!("channel refused: {error}"));
     }
+}
+
+/// An error and its causes, as a frame carries it.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut reason = chain(error);
+    reason.truncate(reason.floor_char_boundary(MAX_REASON));
+    reason
 }
 
 fn bounded(field: &'static str, found: u32, max: u32) -> Result<usize, GraphError> {

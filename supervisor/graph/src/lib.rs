@@ -20,9 +20,27 @@ mod peers;
 mod serve;
 
 pub use error::GraphError;
+pub use error::LibraryError;
 pub use error::ModelError;
 pub use error::chain;
 pub use host::run;
+pub use host::run_onnxruntime;
+
+/// A graph host's `main`: takes the daemon's process id from the command line, runs, and says how it went.
+pub fn main(name: &str, run: fn(u32) -> Result<(), GraphError>) -> std::process::ExitCode {
+    let Some(parent) = std::env::args().nth(1).and_then(|parent| parent.parse().ok()) else {
+        log(&format!("usage: {name} PARENT, started by edgeguardd with a control socket at descriptor 0"));
+        return std::process::ExitCode::from(2);
+    };
+    match run(parent) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            log(&chain(&error));
+            // As the command line tool has it: 4 means that the host cannot confine.
+            std::process::ExitCode::from(if matches!(error, GraphError::Unconfinable(_)) { 4 } else { 1 })
+        }
+    }
+}
 
 /// Writes one line to the log, which stands at descriptor 2. A log that nobody reads any more is no reason to stop.
 pub fn log(line: &str) {

@@ -74,7 +74,34 @@ fn read(file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Vec<u8>, ModelError> 
     Ok(bytes)
 }
 
-fn hex(digest: &[u8; 32]) -> String {
+/// The digest of a regular file of at most `max` bytes, read by position.
+///
+/// # Errors
+/// It cannot be read, or is no such file.
+pub(crate) fn digest(file: BorrowedFd<'_>, max: u64) -> io::Result<[u8; 32]> {
+    let stat = rustix::fs::fstat(file)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("expected a regular file of at most {max} bytes")));
+    }
+    let mut digest = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    while at < size {
+        match rustix::io::pread(file, &mut block, at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                digest.update(block.get(..read).unwrap_or_default());
+                at += read as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(digest.finalize().into())
+}
+
+pub(crate) fn hex(digest: &[u8; 32]) -> String {
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -98,6 +98,16 @@ fn harden_with(role: Role, expected_parent: u32, enter: fn(Role) -> OwnRoot) -> 
     Ok(Hardened { role, facts: Facts { mdwe, stage1, rights, own_root, own } })
 }
 
+/// Sets a variable for libraries that take their settings from the environment, which is otherwise empty in a child.
+///
+/// # Errors
+/// [`Unconfinable::Threads`] unless this is the only thread.
+pub fn set_variable(name: &std::ffi::CStr, value: &std::ffi::CStr) -> Result<(), Unconfinable> {
+    let step = "setting an environment variable";
+    OwnProcess::open().map_err(Unconfinable::step("open `/proc/self`"))?.require_single_thread(step)?;
+    sys::process::set_variable(name, value).map_err(Unconfinable::step("set an environment variable"))
+}
+
 fn require_parent(expected: u32) -> Result<(), Unconfinable> {
     let found = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
     if found != expected {

@@ -68,6 +68,7 @@ pub use harden::Hardened;
 pub use harden::harden;
 #[cfg(feature = "trial")]
 pub use harden::harden_in_host_root;
+pub use harden::set_variable;
 pub use inspect::ProcessStatus;
 pub use inspect::inspect;
 pub use launch::Child;

@@ -88,6 +88,11 @@ pub enum Target {
 /// Graph host to daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromGraph {
+    /// The engine's library is refused, before anything else was done; the host exits.
+    Unusable {
+        /// What was expected and what was found.
+        reason: String,
+    },
     /// Confined; nothing of the model read yet.
     Confined(Box<Report>),
     /// The model is ready to compute.
@@ -141,6 +146,7 @@ pub const SERVING: Phase = Phase(2);
 
 /// Which frame a graph host may send when. A host that cannot confine itself exits without a word; its log says why.
 pub const FROM_GRAPH: &[Row] = &[
+    Row { name: "unusable", phase: STARTING, once: true, next: STARTING },
     Row { name: "confined", phase: STARTING, once: true, next: LOADING },
     Row { name: "loaded", phase: LOADING, once: true, next: SERVING },
     Row { name: "failed", phase: LOADING, once: true, next: LOADING },
@@ -151,9 +157,10 @@ impl Request for FromGraph {
 
     fn row(&self) -> usize {
         match self {
-            Self::Confined(_) => 0,
-            Self::Loaded(_) => 1,
-            Self::Failed { .. } => 2,
+            Self::Unusable { .. } => 0,
+            Self::Confined(_) => 1,
+            Self::Loaded(_) => 2,
+            Self::Failed { .. } => 3,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Runs in: graph host.
 
 pub mod onnx;
+pub mod onnxruntime;
 pub mod rten;
 
 use edgeguard_wire::graph::Encoding;

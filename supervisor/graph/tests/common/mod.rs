@@ -53,9 +53,20 @@ pub enum Outcome {
 impl Host {
     /// Starts the program; nothing is said yet.
     pub fn start() -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_edgeguard-graph"))
+    }
+
+    /// Starts the host on ONNX Runtime and hands it the library under this digest.
+    pub fn onnxruntime(library: &File, sha256: [u8; 32]) -> Self {
+        let host = Self::start_program(env!("CARGO_BIN_EXE_edgeguard-onnxruntime"));
+        host.control.send(&ToGraph::Library { sha256 }, &[library.as_fd()]).unwrap();
+        host
+    }
+
+    fn start_program(program: &str) -> Self {
         let (control, theirs) = Channel::pair().unwrap();
         let (log, theirs_log) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let child = edgeguard_sandbox::spawn(Path::new(env!("CARGO_BIN_EXE_edgeguard-graph")), theirs.into_fd(), theirs_log).unwrap();
+        let child = edgeguard_sandbox::spawn(Path::new(program), theirs.into_fd(), theirs_log).unwrap();
         Self { child, control, log: Some(log) }
     }
 
@@ -89,7 +100,12 @@ impl Host {
 
     /// The same with another assignment.
     pub fn serving_with(model: &[u8], load: &Load) -> (Self, Loaded) {
-        let host = Self::start();
+        Self::start().serve(model, load)
+    }
+
+    /// Has this host load a model that it takes.
+    pub fn serve(self, model: &[u8], load: &Load) -> (Self, Loaded) {
+        let host = self;
         host.load(model, load);
         match host.go() {
             Outcome::Loaded(loaded) => (host, loaded),
@@ -246,4 +262,35 @@ pub fn file_with(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, bytes).unwrap();
     file
+}
+
+/// ONNX Runtime as `cargo xtask models` fetches it, or where `EDGEGUARD_ONNXRUNTIME` says: the file, and its digest.
+pub fn library() -> Option<(File, [u8; 32])> {
+    let path = std::env::var_os("EDGEGUARD_ONNXRUNTIME").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/engines/libonnxruntime.so.1.32.0").into(),
+        std::path::PathBuf::from,
+    );
+    let Ok(bytes) = std::fs::read(&path) else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have ONNX Runtime; `cargo xtask models --engines` fetches it");
+        eprintln!("skipped: no `{}`; `cargo xtask models --engines` fetches it", path.display());
+        return None;
+    };
+    Some((File::open(&path).unwrap(), sha2::Sha256::digest(&bytes).into()))
+}
+
+/// As [`assignment`], for ONNX Runtime.
+pub fn on_onnxruntime(model: &[u8]) -> Load {
+    Load { engine: edgeguard_wire::graph::Engine::OnnxRuntime, ..assignment(model) }
+}
+
+/// A model that `cargo xtask models` fetches.
+pub fn fetched(name: &str) -> Option<Vec<u8>> {
+    let folder = std::env::var_os("EDGEGUARD_TEST_MODELS")
+        .map_or_else(|| std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/models")), std::path::PathBuf::from);
+    let found = std::fs::read(folder.join(name)).ok();
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have `target/models/{name}`; `cargo xtask models --engines` fetches it");
+        eprintln!("skipped: no `target/models/{name}`; `cargo xtask models --engines` fetches it");
+    }
+    found
 }

@@ -3,7 +3,7 @@
 //! Runs in: graph hosts.
 //! Invariant: no row gives an engine a page that can be executed, a thread after the lock, a name or a socket. An engine whose code is a library has it
 //! mapped before the process is hardened, so that no table needs an exception for that.
-//! Empty tables are findings: those engines were run over all test models under the common rows alone, which kill for anything else.
+//! An empty table is a finding: its engine was run over all test models under the common rows alone, which kill for anything else.
 
 use libc::*;
 
@@ -18,8 +18,17 @@ pub const RTEN: &[Rule] = &[];
 /// ONNX Runtime on the processor: sessions are made after the lock, by threads that exist before it.
 pub const ONNX_RUNTIME: &[Rule] = &[];
 
+/// Calls of ONNX Runtime that it survives the failure of.
+pub const ONNX_RUNTIME_REFUSED: &[Rule] = &[
+    #[cfg(target_arch = "x86_64")]
+    call!(SYS_stat, "it asks where a model's weights in another file would lie; no other file is served"),
+];
+
 /// While ONNX Runtime's environment is made.
-pub const ONNX_RUNTIME_SETUP: &[Rule] = &[];
+pub const ONNX_RUNTIME_SETUP: &[Rule] = &[
+    #[cfg(target_arch = "x86_64")]
+    call!(SYS_stat, "the environment looks for devices below /sys; nothing untrusted was read yet"),
+];
 
 /// A language model's engine: llama.cpp reads a model's header through the C library's streams and maps its weights.
 pub const LANGUAGE: &[Rule] = &[
@@ -52,7 +61,8 @@ pub(super) fn locked(role: Role) -> &'static [Rule] {
 pub(super) fn refused(role: Role) -> &'static [Rule] {
     match role {
         Role::Language => LANGUAGE_REFUSED,
-        Role::Graph | Role::OnnxRuntime | Role::Compile | Role::Worker => &[],
+        Role::OnnxRuntime => ONNX_RUNTIME_REFUSED,
+        Role::Graph | Role::Compile | Role::Worker => &[],
     }
 }
 

@@ -20,7 +20,8 @@ const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
 
 /// Closes every descriptor from `first` up. The caller owns none of them: it has just been executed.
 pub(crate) fn close_from(first: libc::c_uint) -> io::Result<()> {
-    // SAFETY: takes integers only. `harden` calls it before the process has opened anything, so no `OwnedFd` exists.
+    // SAFETY: takes integers only. `harden` calls it while no `OwnedFd` exists: before the process has opened anything, or, in a host whose engine is a
+    // library, after it has closed what it received and mapped.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) })
 }
 
@@ -74,6 +75,12 @@ pub(crate) fn ignore_file_size_signal() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Sets a variable of this process's environment.
+pub(crate) fn set_variable(name: &std::ffi::CStr, value: &std::ffi::CStr) -> io::Result<()> {
+    // SAFETY: both strings end in a zero and are copied; the caller has seen that no other thread exists that could read the environment meanwhile.
+    check(unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) }.into())
 }
 
 /// The kernel's Landlock ABI, or none.
