@@ -120,10 +120,12 @@ impl Session {
             return Err(nn(NnCode::InvalidArgument, message));
         }
         let chain = sampling::chain(&options.sampling)?;
+        // An empty one is none, as guests of other hosts know it.
+        let grammar = options.sampling.grammar.as_deref().filter(|grammar| !grammar.is_empty());
         let sampler = if options.embedding {
             None
         } else {
-            let made = Sampler::make(&served.model, &chain, options.sampling.grammar.as_deref());
+            let made = Sampler::make(&served.model, &chain, grammar);
             Some(made.ok_or_else(|| nn(NnCode::InvalidArgument, format!("grammar does not parse: {}", said("no rule `root`"))))?)
         };
         let pool = served.pools().pop().ok_or(LanguageError::Busy(served.contexts))?;

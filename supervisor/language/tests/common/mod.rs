@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod tiny;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -9,6 +11,9 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use edgeguard_sandbox::Child;
@@ -45,13 +50,28 @@ pub const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 /// Its digest, as its publisher states it.
 pub const GEMMA_SHA256: &str = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818";
 
+/// The model's file, for one test at a time: hosts that compete for the processors take many times as long together as one after the other.
+pub struct Gemma {
+    path: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Gemma {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// The model's file, or a reason why there is none.
-pub fn gemma() -> Option<PathBuf> {
+pub fn gemma() -> Option<Gemma> {
+    static ALONE: Mutex<()> = Mutex::new(());
     let folder = std::env::var_os("EDGEGUARD_TEST_MODELS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/models")), PathBuf::from);
     let path = folder.join(GEMMA);
     if path.exists() {
-        return Some(path);
+        return Some(Gemma { path, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) });
     }
     assert!(std::env::var_os("CI").is_none(), "CI must have `{GEMMA}` in `target/models`: `cargo xtask models --language`");
     eprintln!("skipped: `{GEMMA}` is not in `target/models`: `cargo xtask models --language` fetches it");
@@ -252,4 +272,11 @@ pub fn gemma_assignment() -> Load {
 
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
+}
+
+/// A file that nobody else can name.
+pub fn file_with(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    file
 }
