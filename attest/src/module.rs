@@ -255,6 +255,13 @@ impl VerifiedModule {
         self.admission.new
     }
 
+    /// The last second for which this admission was judged: the earliest end of a statement's validity, of the age that the policy allows it, or of a
+    /// signer's time of use. When it has passed, ask again. `None`: nothing in it ends by itself.
+    #[must_use]
+    pub fn until(&self) -> Option<Time> {
+        self.admission.until
+    }
+
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }

@@ -31,6 +31,7 @@ use crate::state::Known;
 use crate::statement::Release;
 use crate::statement::Statement;
 use crate::statement::StatementKind;
+use crate::time::Time;
 use crate::trust::Staleness;
 
 pub use self::who::verify_policy_text;
@@ -88,6 +89,7 @@ pub(crate) struct Admission {
     pub(crate) trust: [u8; 32],
     pub(crate) revocation_list: Option<u64>,
     pub(crate) new: bool,
+    pub(crate) until: Option<Time>,
     _every_check_held: Held,
 }
 
@@ -106,6 +108,7 @@ impl Admission {
             trust: [4; 32],
             revocation_list: Some(7),
             new: true,
+            until: None,
             _every_check_held: Held,
         }
     }
@@ -187,6 +190,7 @@ pub(crate) fn every_check(
     // Does the policy grant no more than was signed?
     said.iter().try_for_each(|one| what::capabilities(one, situation.capabilities, passed))?;
 
+    let until = said.iter().filter_map(|one| when::until(one, rules)).min();
     let release = said.iter().find_map(|one| match &one.statement {
         Statement::Release(release) => Some(release.clone()),
         _ => None,
@@ -203,6 +207,7 @@ pub(crate) fn every_check(
         trust: situation.material.digest(),
         revocation_list: situation.revocations.map(Revocations::list),
         new,
+        until,
         _every_check_held: Held,
     })
 }

@@ -4,6 +4,8 @@
 //! A module that was admitted here before is not new. For it a bound that the clock cannot judge is no refusal, or a gateway whose clock lost its
 //! battery would not start what it ran yesterday; a bound that has passed for sure is one. What is new is refused in both cases.
 
+use std::time::Duration;
+
 use super::Said;
 use crate::clock::Clock;
 use crate::evidence::note;
@@ -15,6 +17,7 @@ use crate::rejection::shown;
 use crate::rules::Rules;
 use crate::signer::Signer;
 use crate::statement::Validity;
+use crate::time::Time;
 use crate::trust::Staleness;
 
 /// Where nothing proved when the signature was made, the signer must be in use now: a time that the signer wrote could have been set back.
@@ -62,11 +65,8 @@ pub(super) fn validity(said: &Said<'_>, rules: &Rules, clock: &Clock, new: bool,
     if let Some(until) = validity.expires {
         judged(clock.not_after(until, &format!("`expires` of {}", said.by())), new)?;
     }
-    // The strictest age that somebody who is asked for this statement may have.
-    let kind = said.statement.kind();
-    let asked = rules.requirements.iter().filter(|one| one.statement.asks_for(kind) && said.is_of(&one.signers));
-    if let Some(max_age) = asked.filter_map(|one| one.statement.max_age()).min() {
-        let from = said.proof.times.iter().map(|proved| proved.time).min().or(validity.not_before).ok_or_else(|| {
+    if let Some(max_age) = max_age(said, rules) {
+        let from = age_from(said).ok_or_else(|| {
             Rejection::new(Code::NoTrustedTime, format!("a proved time or a `notBefore` in {}, to know its age by", said.by()), "neither")
         })?;
         judged(clock.not_after(from.plus(max_age), &format!("the end of `max-age` of {}", said.by())), new)?;
@@ -75,6 +75,26 @@ pub(super) fn validity(said: &Said<'_>, rules: &Rules, clock: &Clock, new: bool,
         note(passed, Check::Validity, format!("{} in force", said.by()), format!("it is at least {}", clock.now_at_least()));
     }
     Ok(())
+}
+
+/// The strictest age that somebody who is asked for this statement may have.
+fn max_age(said: &Said<'_>, rules: &Rules) -> Option<Duration> {
+    let kind = said.statement.kind();
+    let asked = rules.requirements.iter().filter(|one| one.statement.asks_for(kind) && said.is_of(&one.signers));
+    asked.filter_map(|one| one.statement.max_age()).min()
+}
+
+fn age_from(said: &Said<'_>) -> Option<Time> {
+    said.proof.times.iter().map(|proved| proved.time).min().or(said.statement.validity().not_before)
+}
+
+/// The last second at which all that was judged here is sure to hold: afterwards, judge again. Every bound in it was found to lie ahead.
+pub(super) fn until(said: &Said<'_>, rules: &Rules) -> Option<Time> {
+    let aged = age_from(said).zip(max_age(said, rules)).map(|(from, max_age)| from.plus(max_age));
+    // As in `in_use`: what was proved to be made in a signer's time outlives it.
+    let in_use = if said.proof.times.is_empty() { said.signers.as_slice() } else { &[] };
+    let retired = in_use.iter().filter_map(|signer| signer.window.retire_at);
+    said.statement.validity().expires.into_iter().chain(aged).chain(retired).min()
 }
 
 /// Old trust material keeps out what is new.

@@ -41,6 +41,9 @@ pub struct Remembered {
     pub(super) pack: Option<PackRef>,
     pub(super) modules: BTreeMap<String, Module>,
     pub(super) policies: BTreeMap<String, u64>,
+    /// SHA-256 of the one text that has each of these revisions, in hex; absent for a revision that an earlier version of this program remembered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) policy_texts: BTreeMap<String, String>,
 }
 
 /// The trust pack in force.
@@ -70,6 +73,7 @@ impl Remembered {
             pack: None,
             modules: BTreeMap::new(),
             policies: BTreeMap::new(),
+            policy_texts: BTreeMap::new(),
         }
     }
 

@@ -104,6 +104,18 @@ pub enum StateError {
         /// What was to be remembered instead.
         found: u64,
     },
+    /// One number, two texts: nobody could say which of them is in force.
+    #[error("{what} {number} was another text: expected sha256 {expected}, found {found}")]
+    OtherText {
+        /// Whose number it is.
+        what: String,
+        /// The number.
+        number: u64,
+        /// SHA-256 of the text that was accepted under it, in hex.
+        expected: String,
+        /// SHA-256 of the other, in hex.
+        found: String,
+    },
     /// A bound was reached.
     #[error("the state is full: at most {max} {what} are remembered")]
     Full {
@@ -143,6 +155,11 @@ impl From<StateError> for Rejection {
         match error {
             StateError::Falls { what, floor, found } => {
                 Rejection::new(Code::Rollback, format!("{what} of at least {floor}"), found.to_string())
+            }
+            StateError::OtherText { what, number, expected, found } => {
+                let expected = format!("{what} {number} to be the text with sha256 `{expected}`, which this host has accepted");
+                Rejection::new(Code::Rollback, expected, format!("another text with sha256 `{found}`"))
+                    .next("give the changed text a higher number, and sign it again")
             }
             _ => Rejection::new(Code::StateDamaged, "the state as it was last written", found),
         }
@@ -327,22 +344,30 @@ impl State {
         })
     }
 
-    /// Remembers the revision of a module's signed policy that is in force.
+    /// Remembers the revision of a module's signed policy that is in force, and `text`, the SHA-256 of the text that has it: a revision stands for
+    /// one text. On the disk when it returns.
     ///
     /// # Errors
-    /// [`StateError::Falls`] for a lower one than before; others if it cannot be written.
-    pub fn raise_policy_revision(&mut self, name: &str, revision: u64) -> Result<(), StateError> {
+    /// [`StateError::Falls`] for a lower one than before, [`StateError::OtherText`] for the same with another text; others if it cannot be written.
+    pub fn raise_policy_revision(&mut self, name: &str, revision: u64, text: &[u8; 32]) -> Result<(), StateError> {
         check_name(name)?;
-        self.update(|next| match next.policies.get(name) {
-            Some(floor) if revision < *floor => {
-                Err(StateError::Falls { what: format!("the revision of the policy of {}", shown(name)), floor: *floor, found: revision })
+        let text = hex::encode(text);
+        self.update(|next| {
+            let what = || format!("the revision of the policy of {}", shown(name));
+            match (next.policies.get(name), next.policy_texts.get(name)) {
+                (Some(floor), _) if revision < *floor => return Err(StateError::Falls { what: what(), floor: *floor, found: revision }),
+                (Some(floor), Some(known)) if revision == *floor && *known == text => return Ok(false),
+                (Some(floor), Some(known)) if revision == *floor => {
+                    return Err(StateError::OtherText { what: what(), number: revision, expected: known.clone(), found: text });
+                }
+                (None, _) if next.policies.len() >= MAX_NAMES => {
+                    return Err(StateError::Full { what: "policies", max: MAX_NAMES as u64 });
+                }
+                _ => {}
             }
-            Some(floor) if revision == *floor => Ok(false),
-            None if next.policies.len() >= MAX_NAMES => Err(StateError::Full { what: "policies", max: MAX_NAMES as u64 }),
-            _ => {
-                next.policies.insert(name.to_owned(), revision);
-                Ok(true)
-            }
+            next.policies.insert(name.to_owned(), revision);
+            next.policy_texts.insert(name.to_owned(), text);
+            Ok(true)
         })
     }
 

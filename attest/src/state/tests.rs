@@ -84,7 +84,7 @@ fn what_was_remembered_is_there_after_a_restart() {
     assert_eq!(state.known("voice"), None);
     state.admitted("voice", Some(7), A, later(10), Some(later(5))).unwrap();
     state.admitted("plain", None, B, later(11), None).unwrap();
-    state.raise_policy_revision("voice", 42).unwrap();
+    state.raise_policy_revision("voice", 42, &[1; 32]).unwrap();
     state.raise_time(later(20)).unwrap();
     drop(state);
 
@@ -113,8 +113,8 @@ fn no_floor_falls() {
     assert_eq!(code(state.admitted("voice", Some(6), B, later(0), None).unwrap_err()), Code::Rollback);
     assert_eq!(code(state.admitted("voice", None, B, later(0), None).unwrap_err()), Code::Rollback);
     assert_eq!(state.known("voice").unwrap().version, Some(7));
-    state.raise_policy_revision("voice", 3).unwrap();
-    assert_eq!(code(state.raise_policy_revision("voice", 2).unwrap_err()), Code::Rollback);
+    state.raise_policy_revision("voice", 3, &[1; 32]).unwrap();
+    assert_eq!(code(state.raise_policy_revision("voice", 2, &[2; 32]).unwrap_err()), Code::Rollback);
     state.raise_time(later(9)).unwrap();
     state.raise_time(later(8)).unwrap();
     assert_eq!(state.floor_time(), later(9));
@@ -122,6 +122,35 @@ fn no_floor_falls() {
     assert_eq!(code(state.set_pack(Some(b"pack 1"), b"pack 0", Some(4), later(9), None).unwrap_err()), Code::Rollback);
     assert_eq!(code(state.set_pack(Some(b"pack 1"), b"pack 0", None, later(9), None).unwrap_err()), Code::Rollback);
     assert_eq!(state.pack().unwrap().unwrap(), b"pack 1");
+}
+
+#[test]
+fn a_revision_stands_for_one_text() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("trust");
+    let mut state = State::open(&dir, none()).unwrap();
+    state.raise_policy_revision("voice", 3, &[1; 32]).unwrap();
+    state.raise_policy_revision("voice", 3, &[1; 32]).unwrap();
+    let refused = |state: &mut State| Rejection::from(state.raise_policy_revision("voice", 3, &[2; 32]).unwrap_err());
+    let rejection = refused(&mut state);
+    assert_eq!(rejection.code, Code::Rollback);
+    assert!(rejection.to_string().contains(&"01".repeat(32)) && rejection.to_string().contains(&"02".repeat(32)), "{rejection}");
+    drop(state);
+    let mut state = State::open(&dir, none()).unwrap();
+    assert_eq!(refused(&mut state).code, Code::Rollback, "it is forgotten over a restart");
+    state.raise_policy_revision("voice", 4, &[2; 32]).unwrap();
+    state.raise_policy_revision("other", 3, &[2; 32]).unwrap();
+}
+
+/// States of earlier versions name no text: the first that is shown under their revision is the one.
+#[test]
+fn a_revision_without_a_text_takes_the_first() {
+    let (_disk, mut state) = on_disk(None);
+    let mut before = state.remembered.clone();
+    before.policies.insert("voice".into(), 3);
+    state.write(before).unwrap();
+    state.raise_policy_revision("voice", 3, &[1; 32]).unwrap();
+    assert_eq!(code(state.raise_policy_revision("voice", 3, &[2; 32]).unwrap_err()), Code::Rollback);
 }
 
 #[test]
@@ -277,7 +306,7 @@ fn another_hosts_counter_is_not_taken() {
 fn a_power_cut_at_any_step_leaves_the_state_before_or_after_and_never_an_older_one() {
     let steps = |state: &mut State| {
         let first = state.admitted("voice", Some(8), B, later(0), Some(later(4)));
-        let second = state.raise_policy_revision("voice", 2);
+        let second = state.raise_policy_revision("voice", 2, &[2; 32]);
         let third = state.set_pack(None, b"a pack", Some(3), later(0), Some(later(9)));
         [first.is_ok(), second.is_ok(), third.is_ok()]
     };

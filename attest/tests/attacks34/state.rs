@@ -117,8 +117,14 @@ pub const ROWS: &[Row] = &[
     refused("27d", "puts a policy back in force that was replaced", Code::Rollback, || {
         let home = tempfile::tempdir().unwrap();
         let mut state = State::open(&home.path().join("trust"), Box::new(NoCounter)).unwrap();
-        let honest = state.raise_policy_revision("voice-gate", 42);
-        tried(honest.map_err(Rejection::from), state.raise_policy_revision("voice-gate", 41).map_err(Rejection::from))
+        let honest = state.raise_policy_revision("voice-gate", 42, &[1; 32]);
+        tried(honest.map_err(Rejection::from), state.raise_policy_revision("voice-gate", 41, &[2; 32]).map_err(Rejection::from))
+    }),
+    refused("27e", "puts another policy in force under a revision that was used", Code::Rollback, || {
+        let home = tempfile::tempdir().unwrap();
+        let mut state = State::open(&home.path().join("trust"), Box::new(NoCounter)).unwrap();
+        let honest = state.raise_policy_revision("voice-gate", 42, &[1; 32]);
+        tried(honest.map_err(Rejection::from), state.raise_policy_revision("voice-gate", 42, &[2; 32]).map_err(Rejection::from))
     }),
     Row {
         case: "28c",

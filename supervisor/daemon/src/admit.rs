@@ -6,12 +6,18 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use cap_std::fs::Dir;
+use edgeguard_attest::Clock;
 use edgeguard_attest::ModuleDigest;
 use edgeguard_attest::NamedBundle;
 use edgeguard_attest::Proof;
+use edgeguard_attest::Reached;
 use edgeguard_attest::Rejection;
+use edgeguard_attest::Time;
 use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
@@ -134,12 +140,8 @@ pub struct Admitted {
     pub digest: ModuleDigest,
     /// The policy text's digest.
     pub policy_digest: [u8; 32],
-    /// Whose signatures admitted it, by the policy's names for them.
-    pub signers: Vec<String>,
-    /// What was proved of them.
-    pub proofs: Vec<Proof>,
-    /// Its version, if a release states one.
-    pub version: Option<u64>,
+    /// Who vouches for it now: another signature over the same bytes needs no other worker.
+    vouched: Mutex<Arc<Vouched>>,
     /// What it is.
     pub kind: ModuleKind,
     /// Native code, sealed.
@@ -156,6 +158,19 @@ pub struct Admitted {
     pub env: Vec<(String, String)>,
     /// The Landlock ABI below which its worker refuses.
     pub landlock_floor: u32,
+}
+
+/// Who vouches for an admitted module, by the bundles that lay beside it when it was judged last.
+#[derive(Debug)]
+pub struct Vouched {
+    /// Whose signatures admitted it, by the policy's names for them.
+    pub signers: Vec<String>,
+    /// What was proved of them.
+    pub proofs: Vec<Proof>,
+    /// Its version, if a release states one.
+    pub version: Option<u64>,
+    /// The last second for which this was judged; `None` if nothing in it ends by itself.
+    pub until: Option<Time>,
 }
 
 /// A granted directory, opened.
@@ -213,17 +228,16 @@ impl Gate {
         let (compiled, cached) = self.native_code(&name, &module).await?;
         let code = edgeguard_sandbox::sealed_memfd("native-code", &compiled.code).map_err(Refusal::Memory)?;
 
-        // On record, and remembered, before anything of it can run.
+        // Remembered, and then on record, before anything of it can run. In this order a receipt is never for a floor that did not rise. A power cut
+        // between the two leaves a floor without a receipt, which refuses nothing but older releases; the next start admits anew, and writes it.
         let at = now.clock.now_at_least();
-        let signers = module.proofs().iter().map(|proof| proof.signer.clone()).collect();
-        self.ledger.record(events::module_admitted(&name, &module, &module.receipt(policy.digest, at), &policy.digest, cached)).await?;
+        let vouched = Mutex::new(Arc::new(Vouched::of(&module)));
         self.trust.remember(&name, &module, at)?;
+        self.ledger.record(events::module_admitted(&name, &module, &module.receipt(policy.digest, at), &policy.digest, cached)).await?;
         Ok(Admitted {
             digest: module.digest(),
             policy_digest: policy.digest,
-            signers,
-            proofs: module.proofs().to_vec(),
-            version: module.release().map(|release| release.version),
+            vouched,
             kind: compiled.kind,
             code,
             dirs,
@@ -261,7 +275,35 @@ impl Gate {
     }
 }
 
+impl Vouched {
+    fn of(module: &VerifiedModule) -> Self {
+        Self {
+            signers: module.proofs().iter().map(|proof| proof.signer.clone()).collect(),
+            proofs: module.proofs().to_vec(),
+            version: module.release().map(|release| release.version),
+            until: module.until(),
+        }
+    }
+
+    /// Whether a date that this was judged by has passed for sure since.
+    #[must_use]
+    pub fn has_ended(&self, clock: &Clock) -> bool {
+        self.until.is_some_and(|until| clock.reached(until.plus(Duration::from_secs(1))) == Reached::Yes)
+    }
+}
+
 impl Admitted {
+    /// Who vouches for it now.
+    #[must_use]
+    pub fn vouched(&self) -> Arc<Vouched> {
+        Arc::clone(&self.vouched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same module under the same policy was judged anew: from here on its word counts, and what runs goes on.
+    pub(crate) fn take_word_of(&self, newer: &Self) {
+        *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = newer.vouched();
+    }
+
     /// The granted directories, each `guest: host (access)`.
     #[must_use]
     pub fn dirs_in_words(&self) -> Vec<String> {

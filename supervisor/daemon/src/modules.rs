@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Modules {
     table: Mutex<Table>,
     standby: tokio::sync::Mutex<Option<Standby>>,
     loading: tokio::sync::Mutex<()>,
+    /// Modules that are no longer in the table, and may still run what they began: what is taken back with the word to stop ends here, too.
+    leaving: Mutex<Vec<Weak<Module>>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -117,7 +120,13 @@ impl Modules {
     /// Nothing loaded yet.
     #[must_use]
     pub fn new(gate: Gate) -> Self {
-        Self { gate, table: Mutex::default(), standby: tokio::sync::Mutex::new(None), loading: tokio::sync::Mutex::new(()) }
+        Self {
+            gate,
+            table: Mutex::default(),
+            standby: tokio::sync::Mutex::new(None),
+            loading: tokio::sync::Mutex::new(()),
+            leaving: Mutex::default(),
+        }
     }
 
     /// Reads every policy, admits every module, and puts the result in force as a whole.
@@ -138,9 +147,11 @@ impl Modules {
         *lock(&self.table) = table;
         for (name, old) in before.modules {
             if !after.get(&name).is_some_and(|new| Arc::ptr_eq(new, &old)) {
+                lock(&self.leaving).push(Arc::downgrade(&old));
                 tokio::spawn(retire(old));
             }
         }
+        self.stop_what_leaves_if_told().await;
         report
     }
 
@@ -152,10 +163,14 @@ impl Modules {
         Ok(policy)
     }
 
-    /// Loads again when the trust material is no longer what it was at the last load: an import needs no `reload`, and a list that runs out is seen.
+    /// Loads again when the trust material is no longer what it was at the last load, or a date has passed by which a module was judged: an import needs
+    /// no `reload`, and a list, a release or a key that runs out is seen.
     /// Floors that cannot be believed any more are put on record, and nothing is loaded by them: what runs goes on as it was admitted.
     pub async fn follow_trust(&self) {
-        if self.say_trust() && self.gate.trust.now().is_ok() {
+        let news = self.say_trust();
+        let Ok(now) = self.gate.trust.now() else { return };
+        let ended = |module: &Arc<Module>| module.state.as_ref().is_ok_and(|admitted| admitted.vouched().has_ended(&now.clock));
+        if news || self.list().iter().any(ended) {
             self.load().await;
         }
     }
@@ -183,8 +198,11 @@ impl Modules {
         self.gate.ledger.note(events::policy_loaded(file, &name, &policy.digest));
         let module = match self.gate.admit(policy).await {
             Ok(admitted) => match before.modules.get(&name) {
-                // Nothing changed: the module, and its running worker, stay.
-                Some(old) if old.is_the_same(&admitted) => Arc::clone(old),
+                // Nothing changed but, perhaps, who vouches for it: the module, and its running worker, stay.
+                Some(old) if old.is_the_same(&admitted) => {
+                    old.take_word_of(&admitted);
+                    Arc::clone(old)
+                }
                 _ => Arc::new(Module::admitted(name.clone(), admitted)),
             },
             Err(refusal) => {
@@ -199,14 +217,27 @@ impl Modules {
         table.modules.insert(name, module);
     }
 
-    /// Ends the worker of a module that was taken back with the word to stop it: what it runs is not waited for.
+    /// Ends the worker of a module that was taken back with the word to stop it: what it runs is not waited for, and what waits for it does not begin.
     async fn stop_if_told(&self, module: &Module) {
         let (Ok(admitted), Ok(now)) = (&module.state, self.gate.trust.now()) else { return };
-        if now.stops(&module.name, admitted)
-            && let Some(worker) = module.worker.lock().await.take()
-        {
-            tracing::error!(module = module.name, "stopped: it was taken back");
-            worker.kill();
+        if now.stops(&module.name, admitted) {
+            module.permits.close();
+            if let Some(worker) = module.worker.lock().await.take() {
+                tracing::error!(module = module.name, "stopped: it was taken back");
+                worker.kill();
+            }
+        }
+    }
+
+    /// The same for what is no longer in the table, whether its policy is gone, cannot be read, or names another module: at this load, or at an earlier one.
+    async fn stop_what_leaves_if_told(&self) {
+        let leaving: Vec<Arc<Module>> = {
+            let mut leaving = lock(&self.leaving);
+            leaving.retain(|module| module.strong_count() > 0);
+            leaving.iter().filter_map(Weak::upgrade).collect()
+        };
+        for module in leaving {
+            self.stop_if_told(&module).await;
         }
     }
 
@@ -338,6 +369,12 @@ impl Module {
     #[must_use]
     pub fn running_worker(&self) -> Option<Arc<Worker>> {
         self.worker.try_lock().ok()?.as_ref().filter(|worker| worker.alive()).cloned()
+    }
+
+    fn take_word_of(&self, newer: &Admitted) {
+        if let Ok(admitted) = &self.state {
+            admitted.take_word_of(newer);
+        }
     }
 
     fn is_the_same(&self, admitted: &Admitted) -> bool {

@@ -1,7 +1,8 @@
 //! Policies that somebody signed, on hosts where only those count (`[policy-signing]`).
 //!
 //! Runs in: daemon.
-//! Invariant: on such a host no word of a policy is read before its signature was verified, and no policy is in force whose revision is lower than one that was.
+//! Invariant: on such a host no word of a policy is read before its signature was verified, and no policy is in force whose revision is lower than one that was,
+//! or was another text's.
 
 use std::path::Path;
 
@@ -60,7 +61,7 @@ impl Readable {
         match policy.revision {
             _ if !self.signed => Ok(()),
             None => Err(Unsigned::NoRevision),
-            Some(revision) => Ok(trust.raise_revision(policy.name.as_str(), revision)?),
+            Some(revision) => Ok(trust.raise_revision(policy.name.as_str(), revision, &policy.digest)?),
         }
     }
 }

@@ -173,8 +173,9 @@ impl Now {
             let proved: Vec<Time> = proof.times.iter().map(|proved| proved.time).collect();
             list.revoked_signer(proof.key.as_ref(), keyless, &proved)
         };
-        let module = list.revoked_module(admitted.digest, name, admitted.version);
-        module.into_iter().chain(admitted.proofs.iter().filter_map(signer)).any(|revoked| revoked.stop)
+        let vouched = admitted.vouched();
+        let module = list.revoked_module(admitted.digest, name, vouched.version);
+        module.into_iter().chain(vouched.proofs.iter().filter_map(signer)).any(|revoked| revoked.stop)
     }
 
     /// In the words of the journal.
@@ -262,12 +263,12 @@ impl Trust {
         Ok(Some(signers))
     }
 
-    /// Holds a signed policy's revision against the highest that was in force, and remembers it.
+    /// Holds a signed policy's revision against the highest that was in force, and remembers it with its text.
     ///
     /// # Errors
-    /// [`TrustError::State`] with EG5004 for a lower one.
-    pub fn raise_revision(&self, name: &str, revision: u64) -> Result<(), TrustError> {
-        Ok(self.state(&mut self.inner())?.raise_policy_revision(name, revision)?)
+    /// [`TrustError::State`] with EG5004 for a lower one, and for the same one of another text.
+    pub fn raise_revision(&self, name: &str, revision: u64, text: &[u8; 32]) -> Result<(), TrustError> {
+        Ok(self.state(&mut self.inner())?.raise_policy_revision(name, revision, text)?)
     }
 
     /// Puts the time that has passed for sure on the disk.

@@ -64,18 +64,18 @@ fn module_status(module: &Module) -> Value {
     let counters = &module.counters;
     let worker = module.running_worker();
     let (state, detail) = match &module.state {
-        Ok(admitted) => (
-            "admitted",
+        Ok(admitted) => ("admitted", {
+            let vouched = admitted.vouched();
             json!({
                 "digest": admitted.digest.to_string(),
                 "policy": hex::encode(admitted.policy_digest),
-                "signers": admitted.signers,
-                "version": admitted.version,
+                "signers": vouched.signers,
+                "version": vouched.version,
                 "dirs": admitted.dirs_in_words(),
                 "graphs": admitted.graphs_in_words(),
                 "instances": admitted.limits.instances,
-            }),
-        ),
+            })
+        }),
         Err(refused) => ("refused", json!({ "code": refused.code, "reason": refused.reason })),
     };
     json!({
