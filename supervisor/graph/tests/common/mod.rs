@@ -214,6 +214,21 @@ impl Worker {
         }
     }
 
+    /// Sends a compute and waits for nothing.
+    pub fn send(&mut self, inputs: Vec<Placed>) {
+        self.seq += 1;
+        self.channel.send(&Compute { seq: self.seq, inputs }, &[]).unwrap();
+    }
+
+    /// Waits for an answer or the end of the host: whether outputs came.
+    pub fn settled(&mut self, within: Duration) -> bool {
+        match self.channel.recv_within(within) {
+            Ok((Reply::Computed { .. }, _)) => true,
+            Ok((Reply::Failed { .. }, _)) | Err(ChannelError::Closed | ChannelError::Io(_)) => false,
+            Err(error) => panic!("host neither answers nor ends: {error}"),
+        }
+    }
+
     /// Computes, and checks where the outputs lie.
     pub fn compute(&mut self, inputs: &[Blob]) -> Result<Vec<Blob>, NnError> {
         let (outputs, _) = self.ask(self.place(inputs))?;

@@ -1,5 +1,7 @@
 //! Small ONNX models, written field by field.
 
+use rten_onnx::onnx::AttributeProto;
+use rten_onnx::onnx::AttributeType;
 use rten_onnx::onnx::DataLocation;
 use rten_onnx::onnx::DataType;
 use rten_onnx::onnx::Dimension;
@@ -135,6 +137,50 @@ pub fn external_weights(path: &str) -> Vec<u8> {
         initializer: vec![weights],
         input: vec![value("x", DataType::FLOAT, &[Some(1)])],
         output: vec![value("y", DataType::FLOAT, &[Some(1)])],
+        ..GraphProto::default()
+    })
+}
+
+/// Two nodes, each waiting for the other.
+pub fn cycle() -> Vec<u8> {
+    let one = [Some(1)];
+    model(GraphProto {
+        node: vec![node("Add", &["x", "b"], &["a"]), node("Add", &["a", "x"], &["b"])],
+        input: vec![value("x", DataType::FLOAT, &one)],
+        output: vec![value("b", DataType::FLOAT, &one)],
+        ..GraphProto::default()
+    })
+}
+
+/// The largest of `x` joined to itself so many times: `2^count` numbers in memory for one that comes out.
+pub fn doubled(count: usize) -> Vec<u8> {
+    let name = |n: usize| format!("x{n}");
+    let join = |n: usize| {
+        let (from, to) = (name(n), name(n + 1));
+        let axis = AttributeProto { name: Some("axis".into()), r#type: Some(AttributeType::INT), i: Some(0), ..AttributeProto::default() };
+        NodeProto { attribute: vec![axis], ..node("Concat", &[&from, &from], &[&to]) }
+    };
+    model(GraphProto {
+        node: (0..count).map(join).chain([node("ReduceMax", &[&name(count)], &["y"])]).collect(),
+        input: vec![value("x0", DataType::FLOAT, &[FREE])],
+        output: vec![value("y", DataType::FLOAT, &[FREE])],
+        ..GraphProto::default()
+    })
+}
+
+/// A constant of one number that the graph itself blows up when it is loaded, as engines do that fold constants.
+pub fn bomb(count: usize) -> Vec<u8> {
+    let mut names = vec!["seed".to_owned()];
+    names.extend((1..=count).map(|n| format!("c{n}")));
+    let axis = || AttributeProto { name: Some("axis".into()), r#type: Some(AttributeType::INT), i: Some(0), ..AttributeProto::default() };
+    let mut nodes: Vec<NodeProto> =
+        names.windows(2).map(|pair| NodeProto { attribute: vec![axis()], ..node("Concat", &[&pair[0], &pair[0]], &[&pair[1]]) }).collect();
+    nodes.push(node("Add", &["x", names.last().map_or("seed", String::as_str)], &["y"]));
+    model(GraphProto {
+        node: nodes,
+        initializer: vec![ints("seed", &[1])],
+        input: vec![value("x", DataType::INT64, &[Some(1)])],
+        output: vec![value("y", DataType::INT64, &[FREE])],
         ..GraphProto::default()
     })
 }
