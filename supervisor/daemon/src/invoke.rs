@@ -126,6 +126,8 @@ pub struct Records {
     pub recorded: u64,
     /// Times the guest waited for room in its ring.
     pub stalls: u64,
+    /// Of those recorded, calls that were denied.
+    pub denied: u64,
 }
 
 /// Begins an invocation of the module for this peer.
@@ -150,9 +152,13 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
     }
     let start = modules.worker(&module, &admitted).await.map_err(|source| InvokeError::Worker { name: name.into(), source })?;
 
-    let (stdin_guest, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
-    let (stdout, stdout_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
-    let (stderr, stderr_guest) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))?;
+    // Everything that can fail comes before the guest may begin: from then on somebody must wait for its end.
+    let (stdin_guest, stdin) = pipe()?;
+    let (stdout, stdout_guest) = pipe()?;
+    let (stderr, stderr_guest) = pipe()?;
+    let stdin = pipe::Sender::from_owned_fd(stdin).map_err(InvokeError::Pipes)?;
+    let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(InvokeError::Pipes)?;
+    let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(InvokeError::Pipes)?;
 
     let invocation = uuid::Uuid::now_v7();
     ledger.invocation_begins();
@@ -162,6 +168,9 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
         Ok(end) => end,
         Err(source) => {
             ledger.invocation_ends();
+            // What has a beginning has an end, though it never came to run.
+            let ending = Ending::killed(crate::chain(&source), Records::default(), &start, began);
+            ledger.note(events::invocation_ended(invocation, name, start.worker.uuid, &ending));
             return Err(InvokeError::Child { name: name.into(), source });
         }
     };
@@ -174,12 +183,9 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
             late => {
                 start.worker.kill();
                 // Once it is gone, its rings say what it recorded. A channel that is closed has nothing more to say.
-                let last = if late.is_err() { tokio::time::timeout(GRACE, end).await.ok().and_then(Result::ok) } else { None };
+                let last = if late.is_err() { tokio::time::timeout(LAST_WORDS, end).await.ok().and_then(Result::ok) } else { None };
                 match last {
-                    Some(Ended::Finished(finished)) => {
-                        let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
-                        Ended::WorkerGone(Exit::Signal(9), records)
-                    }
+                    Some(Ended::Finished(_, records)) => Ended::WorkerGone(Exit::Signal(9), records),
                     Some(gone) => gone,
                     None => Ended::WorkerGone(Exit::Signal(9), Records::default()),
                 }
@@ -192,8 +198,6 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
         drop(permit);
         ending
     };
-    let pipes = || -> std::io::Result<_> { Ok((sender(stdin)?, receiver(stdout)?, receiver(stderr)?)) };
-    let (stdin, stdout, stderr) = pipes().map_err(InvokeError::Pipes)?;
     Ok(Running { stdin, stdout, stderr, ending: tokio::spawn(watch) })
 }
 
@@ -224,30 +228,45 @@ impl Drop for Waiting<'_> {
 }
 
 async fn settle(ledger: &crate::ledger::Ledger, start: &Start, ended: Ended, began: Instant) -> Ending {
-    let (outcome, code, detail, timing, records) = match ended {
-        Ended::Finished(finished) => {
-            let records = ledger.settle(start.worker.source, finished.instance as usize, finished.produced).await;
+    let ending = match ended {
+        Ended::Finished(finished, records) => {
             let (outcome, code, detail) = in_words(finished.outcome);
-            (outcome, code, detail, finished.timing, records)
+            Ending { outcome, code, detail, ..Ending::new(finished.timing, records, start, began) }
         }
         // Its rings were settled by the listener, to the last record that was whole.
-        Ended::WorkerGone(exit, records) => ("killed", None, Some(exit.to_string()), Timing::default(), records),
+        Ended::WorkerGone(exit, records) => Ending::killed(exit.to_string(), records, start, began),
     };
-    if records.recorded < records.produced {
-        tracing::error!(produced = records.produced, recorded = records.recorded, "records are missing");
+    let records = ending.records;
+    if records.recorded != records.produced {
+        let Records { produced, recorded, .. } = records;
+        tracing::error!(produced, recorded, "a worker says that its guest made other calls than were recorded");
     }
-    Ending {
-        outcome,
-        code,
-        detail,
-        cold_start_us: start.cold.map(micros),
-        total_us: micros(began.elapsed()),
-        instantiate_us: timing.instantiate_ns / 1000,
-        run_us: timing.run_ns / 1000,
-        compute_us: timing.compute_ns / 1000,
-        engine_us: timing.engine_ns / 1000,
-        memory: timing.memory,
-        records,
+    if records.denied > 0 {
+        ledger.written().await;
+    }
+    Ending { total_us: micros(began.elapsed()), ..ending }
+}
+
+impl Ending {
+    fn new(timing: Timing, records: Records, start: &Start, began: Instant) -> Self {
+        Self {
+            outcome: "exited",
+            code: None,
+            detail: None,
+            cold_start_us: start.cold.map(micros),
+            total_us: micros(began.elapsed()),
+            instantiate_us: timing.instantiate_ns / 1000,
+            run_us: timing.run_ns / 1000,
+            compute_us: timing.compute_ns / 1000,
+            engine_us: timing.engine_ns / 1000,
+            memory: timing.memory,
+            records,
+        }
+    }
+
+    /// Of one that its worker did not live to see.
+    fn killed(how: String, records: Records, start: &Start, began: Instant) -> Self {
+        Self { outcome: "killed", detail: Some(how), ..Self::new(Timing::default(), records, start, began) }
     }
 }
 
@@ -272,12 +291,8 @@ fn count(module: &Module, ending: &Ending) {
     counters.records.fetch_add(ending.records.recorded, Ordering::Relaxed);
 }
 
-fn sender(fd: OwnedFd) -> std::io::Result<pipe::Sender> {
-    pipe::Sender::from_owned_fd(fd)
-}
-
-fn receiver(fd: OwnedFd) -> std::io::Result<pipe::Receiver> {
-    pipe::Receiver::from_owned_fd(fd)
+fn pipe() -> Result<(OwnedFd, OwnedFd), InvokeError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| InvokeError::Pipes(errno.into()))
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -286,6 +301,10 @@ fn micros(duration: Duration) -> u64 {
 
 /// How long after its deadline a guest's end may still be on its way before the worker is killed.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long after it was killed a worker may take to be gone: a kernel that writes to a slow disk for it lets it go when that is done. Only then is it known
+/// what it recorded.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Invocations of one module that may wait for an instance.
 const MAX_WAITING: usize = 64;

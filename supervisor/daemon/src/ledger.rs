@@ -78,7 +78,6 @@ struct Shared {
 enum Command {
     Event(Box<Event>, Option<oneshot::Sender<Result<(), LedgerError>>>),
     Taken(Box<Taken>),
-    Detach { id: SourceId, left: Records, reply: oneshot::Sender<Records> },
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Attest { nonce: Vec<u8>, reply: oneshot::Sender<Result<String, LedgerError>> },
     Stop,
@@ -149,7 +148,7 @@ impl Ledger {
     /// not parse is ended, because what it does from then on would not be on record.
     pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false, told: false });
+        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false, denied: 0 });
         let rings = Arc::new(Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
         lock(&self.shared.sources).insert(id, rings);
         // It sleeps on the doorbells it knows.
@@ -168,28 +167,36 @@ impl Ledger {
     }
 
     /// Drains the ring of an invocation that ended, and accounts for it. `produced` is what the worker says of the ring since it began.
+    /// To be called where the end is heard, before anything else can begin on that ring: accounts then stand in the order of the invocations.
     /// The ring is drained here and now: to have the other thread do it would cost its waking and ours.
-    /// Denials are waited for until they are written: whoever hears the answer finds them in the journal.
-    pub async fn settle(&self, id: SourceId, ring: usize, produced: u64) -> Records {
+    #[must_use]
+    pub fn settle(&self, id: SourceId, ring: u32, produced: u64) -> Records {
         let rings = lock(&self.shared.sources).get(&id).cloned();
-        let settled = rings.map(|rings| rings.drain(ring, &self.commands, |ring| (ring.settle(produced), std::mem::take(&mut ring.told))));
-        let (records, told) = settled.unwrap_or_default();
+        let settled = rings.map(|rings| rings.drain(ring as usize, &self.commands, |ring| ring.settle(produced)));
+        self.counted(settled.unwrap_or_default())
+    }
+
+    /// Drains all rings of a worker that is gone, and forgets it. Returns for each ring what it left behind: the records of the invocation that had
+    /// not ended on it. The process must be gone: what it still wrote would not be taken.
+    #[must_use]
+    pub fn detach(&self, id: SourceId) -> Vec<Records> {
+        let rings = lock(&self.shared.sources).remove(&id);
+        let settle = |rings: &Rings, ring| rings.drain(ring, &self.commands, |ring| ring.settle(ring.taken));
+        let left = rings.map(|rings| (0..rings.rings.len()).map(|ring| self.counted(settle(&rings, ring))).collect());
+        // It sleeps on the doorbells it knows.
+        self.wake();
+        left.unwrap_or_default()
+    }
+
+    fn counted(&self, records: Records) -> Records {
         self.shared.stalls.fetch_add(records.stalls, Ordering::Relaxed);
-        if told {
-            // Commands are carried out in their order: an answer to this one means that all before it were.
-            let _ = self.stats().await;
-        }
         records
     }
 
-    /// Drains all rings of a worker that is gone, and forgets it. Returns what it left behind: the records of invocations that had not ended, all
-    /// together.
-    pub async fn detach(&self, id: SourceId) -> Records {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Detach { id, left: Records::default(), reply });
-        let left = answer.await.unwrap_or_default();
-        self.shared.stalls.fetch_add(left.stalls, Ordering::Relaxed);
-        left
+    /// Waits until what was said so far is written, as far as the disk takes it. Whoever hears the answer to an invocation finds its denials in the journal.
+    pub async fn written(&self) {
+        // Commands are carried out in their order: an answer to this one means that all before it were.
+        let _ = self.stats().await;
     }
 
     /// The journal's own counts.
@@ -246,8 +253,8 @@ struct Ring {
     stalls: u64,
     /// It did not parse: what comes after is not believed.
     corrupt: bool,
-    /// Events came out of it since it was settled last.
-    told: bool,
+    /// Denials since it was settled last.
+    denied: u64,
 }
 
 /// What was taken out of one ring, on its way into the journal.
@@ -267,8 +274,10 @@ impl Rings {
             let source = self.source.on_ring(u32::try_from(index).unwrap_or(u32::MAX));
             let mut taken = Taken { source, records: Vec::new(), events: Vec::new() };
             let Taken { source, records, events } = &mut taken;
+            let mut denied = 0;
             let drained = ring.consumer.drain(|record, text| {
                 if record.outcome == Outcome::Denied {
+                    denied += 1;
                     events.push(Event::denied(source, source.ring(), &record, text));
                 }
                 records.push((record, text.map(<[u8]>::to_vec)));
@@ -281,7 +290,7 @@ impl Rings {
                 ring.corrupt = true;
             }
             ring.taken += taken.records.len() as u64;
-            ring.told |= !taken.events.is_empty();
+            ring.denied += denied;
             if !taken.records.is_empty() || !taken.events.is_empty() {
                 // Its end is the end of the journal's thread, which every other command notices.
                 let _ = journal.send(Command::Taken(Box::new(taken)));
@@ -292,16 +301,6 @@ impl Rings {
 
     fn drain_all(&self, journal: &mpsc::Sender<Command>) {
         (0..self.rings.len()).for_each(|index| self.drain(index, journal, |_| ()));
-    }
-
-    /// Drains all rings for the last time.
-    fn drain_last(&self, journal: &mpsc::Sender<Command>) -> Records {
-        let left = (0..self.rings.len()).map(|index| self.drain(index, journal, |ring| ring.settle(ring.taken)));
-        left.fold(Records::default(), |all, one| Records {
-            produced: all.produced.saturating_add(one.produced),
-            recorded: all.recorded.saturating_add(one.recorded),
-            stalls: all.stalls.saturating_add(one.stalls),
-        })
     }
 }
 
@@ -340,7 +339,8 @@ impl Clerk {
 
     /// Sleeps until a command, a doorbell, the time to write to the disk, or, while guests run, the clock.
     fn wait(&self) {
-        let sources = self.sources();
+        // While rings are left full, guests ring without end, and there is nothing to do for them.
+        let sources = if self.shared.parked.load(Ordering::Acquire) { Vec::new() } else { self.sources() };
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
         fds.extend(sources.iter().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
@@ -376,16 +376,6 @@ impl Clerk {
                 }
             }
             Command::Taken(taken) => self.take(*taken),
-            Command::Detach { id, left, reply } => {
-                let rings = lock(&self.shared.sources).remove(&id);
-                if let Some(rings) = rings {
-                    let left = rings.drain_last(&self.own);
-                    // The answer waits behind what was just taken.
-                    let _ = self.own.send(Command::Detach { id, left, reply });
-                } else {
-                    let _ = reply.send(left);
-                }
-            }
             Command::Stats(reply) => {
                 let _ = reply.send(self.journal.stats());
             }
@@ -466,15 +456,17 @@ impl Clerk {
 }
 
 impl Ring {
-    /// The account of the invocation that ended on this ring. One that follows may have begun already: its records are not counted here.
+    /// The account of the invocation that ended on this ring.
     fn settle(&mut self, produced: u64) -> Records {
         let stalls = self.consumer.stalls();
         let records = Records {
             produced: produced.saturating_sub(self.settled),
-            recorded: self.taken.min(produced).saturating_sub(self.settled),
+            recorded: self.taken.saturating_sub(self.settled),
             stalls: stalls.saturating_sub(self.stalls),
+            denied: std::mem::take(&mut self.denied),
         };
-        self.settled = produced.max(self.settled);
+        // What was taken, not what was claimed: a worker that lies shows it in the account of this invocation, and in no other.
+        self.settled = self.taken;
         self.stalls = stalls;
         records
     }

@@ -71,9 +71,9 @@ pub struct Standby {
 /// How an invocation ended, as the daemon knows it.
 #[derive(Debug)]
 pub enum Ended {
-    /// The worker said so.
-    Finished(Finished),
-    /// The worker is gone, and this is what it recorded and nobody had accounted for.
+    /// The worker said so; and its account.
+    Finished(Finished, Records),
+    /// The worker is gone, and this is what it had recorded of this invocation.
     WorkerGone(Exit, Records),
 }
 
@@ -87,12 +87,26 @@ pub struct Worker {
     /// Where the module's rings are known in the ledger.
     pub source: SourceId,
     child: Child,
-    pending: Mutex<HashMap<u64, oneshot::Sender<Ended>>>,
+    pending: Mutex<Pending>,
     gone: Mutex<Option<Exit>>,
     /// It was ended, and is not gone yet: nobody may give it anything to do.
     ended: AtomicBool,
     next: AtomicU64,
     last_used: Mutex<Instant>,
+}
+
+/// Who waits for what. A guest thread runs one invocation, and gets the next when the end of that one is accounted for.
+#[derive(Debug, Default)]
+struct Pending {
+    waiting: HashMap<u64, Waiting>,
+    /// Guest threads that have nothing to do.
+    idle: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ring: u32,
+    ended: oneshot::Sender<Ended>,
 }
 
 impl Standby {
@@ -149,7 +163,7 @@ impl Standby {
             report,
             source,
             child: self.child,
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending { waiting: HashMap::new(), idle: (0..module.limits.instances).rev().collect() }),
             gone: Mutex::new(None),
             ended: AtomicBool::new(false),
             next: AtomicU64::new(1),
@@ -179,13 +193,13 @@ impl Worker {
     /// Since when it has had nothing to do; `None` while it has.
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
-        lock(&self.pending).is_empty().then(|| *lock(&self.last_used))
+        lock(&self.pending).waiting.is_empty().then(|| *lock(&self.last_used))
     }
 
     /// Runs one fresh instance with these ends of its pipes.
     ///
     /// # Errors
-    /// The worker takes no frame. It is then killed.
+    /// The worker takes no frame, or has no guest thread left, which the module's permits exclude. It is then killed.
     pub fn invoke(&self, stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd) -> Result<oneshot::Receiver<Ended>, ChildError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (ended, end) = oneshot::channel();
@@ -195,11 +209,23 @@ impl Worker {
             let _ = ended.send(Ended::WorkerGone(exit, Records::default()));
             return Ok(end);
         }
-        pending.insert(id, ended);
+        let Some(ring) = pending.idle.pop() else {
+            drop(pending);
+            self.kill();
+            return Err(self.child.dishonest("all its guest threads have something to do"));
+        };
+        pending.waiting.insert(id, Waiting { ring, ended });
         drop(pending);
-        let frame = ToWorker::Invoke(Invocation { id });
+        let frame = ToWorker::Invoke(Invocation { id, ring });
         self.child.send(&frame, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).inspect_err(|_| self.kill())?;
         Ok(end)
+    }
+
+    /// Takes who waits for what has ended. Nothing if nobody asked for it, or for it there.
+    fn heard(&self, finished: &Finished) -> Option<oneshot::Sender<Ended>> {
+        let mut pending = lock(&self.pending);
+        pending.waiting.get(&finished.id).filter(|waiting| waiting.ring == finished.ring)?;
+        pending.waiting.remove(&finished.id).map(|waiting| waiting.ended)
     }
 
     /// Ends it; whatever runs in it ends with it.
@@ -247,10 +273,13 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
         match worker.child.recv(&mut dialogue).await {
             Ok(FromWorker::Finished(finished)) => {
                 *lock(&worker.last_used) = Instant::now();
-                let Some(ended) = lock(&worker.pending).remove(&finished.id) else {
+                let Some(ended) = worker.heard(&finished) else {
                     break Some(crate::chain(&worker.child.dishonest("it finished what nobody asked for")));
                 };
-                let _ = ended.send(Ended::Finished(finished));
+                // Here, because ends are heard one after the other, and whoever waits for them runs when it likes.
+                let records = ledger.settle(worker.source, finished.ring, finished.produced);
+                lock(&worker.pending).idle.push(finished.ring);
+                let _ = ended.send(Ended::Finished(finished, records));
             }
             Ok(FromWorker::GraphStalled { graph }) => {
                 let Some((name, host)) = module.graphs.get(usize::from(graph)) else {
@@ -267,12 +296,11 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
     worker.kill();
     let exit = worker.child.reap().await;
     *lock(&worker.gone) = Some(exit);
-    // Which guest thread runs which invocation is said only when one ends: of several that end here, one gets the records of all.
-    let mut left = ledger.detach(worker.source).await;
+    let left = ledger.detach(worker.source);
     ledger.note(events::process_exited(worker.pid(), "worker", &module.name, exit, cause.as_deref()));
     tracing::info!(module = module.name, pid = worker.pid(), %exit, cause, "worker is gone");
-    for (_, ended) in lock(&worker.pending).drain() {
-        let _ = ended.send(Ended::WorkerGone(exit, std::mem::take(&mut left)));
+    for (_, Waiting { ring, ended }) in lock(&worker.pending).waiting.drain() {
+        let _ = ended.send(Ended::WorkerGone(exit, left.get(ring as usize).copied().unwrap_or_default()));
     }
 }
 

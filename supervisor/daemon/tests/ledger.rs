@@ -3,20 +3,30 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use edgeguard_audit::Consumer;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
+use edgeguard_audit::Outcome;
+use edgeguard_audit::Producer;
+use edgeguard_audit::RING_LEN;
+use edgeguard_audit::Record;
+use edgeguard_audit::Source;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Reader;
+use edgeguard_sandbox::SharedMemory;
 use edgeguardd::ledger::Ledger;
+use edgeguardd::ledger::SourceId;
 
 fn event(n: u32) -> Event {
     Event::ControlRefused { peer_uid: n, what: "x".repeat(600) }
@@ -99,4 +109,107 @@ fn full_for_a_while(disk: &Path, keys: &Path) {
     }
     assert_eq!(numbers, (0..sent).collect::<Vec<_>>(), "each event once, in its order");
     assert_eq!(resumed, [(true, 0, 0, true)]);
+}
+
+/// A worker's rings with the ends of both sides, and a process that stands for the worker.
+struct Rings {
+    producers: Vec<Producer>,
+    id: SourceId,
+    process: std::process::Child,
+}
+
+impl Rings {
+    fn new(ledger: &Ledger, rings: usize) -> Self {
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        let doorbell = rustix::event::eventfd(0, flags).unwrap();
+        let bell = Arc::new(doorbell.try_clone().unwrap());
+        let (mut producers, mut consumers) = (Vec::new(), Vec::new());
+        for _ in 0..rings {
+            let (memory, fd) = SharedMemory::create("audit-ring", RING_LEN).unwrap();
+            consumers.push(Consumer::new(memory));
+            producers.push(Producer::new(SharedMemory::map(fd.as_fd(), RING_LEN).unwrap(), Arc::clone(&bell)).unwrap());
+        }
+        let process = Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap()).unwrap();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let source = Source::new("m", uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
+        let id = ledger.attach(source, consumers, doorbell, pidfd);
+        Self { producers, id, process }
+    }
+
+    fn push(&mut self, ring: usize, outcome: Outcome, text: Option<&str>) {
+        let call = edgeguard_audit::call_id("wasi_snapshot_preview1", "path_open").unwrap();
+        let time_ns = edgeguard_audit::boottime_ns();
+        let record = Record { time_ns, call, outcome, flags: 0, errno: 76, rule: 0, handle: 3, took_ns: 1, n_in: 0, n_out: 0 };
+        self.producers[ring].push(&record, text.map(str::as_bytes));
+    }
+
+    fn produced(&self, ring: usize) -> u64 {
+        self.producers[ring].produced()
+    }
+}
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A ledger over a fresh journal; hands both to the body, then every event of the journal to who asks.
+fn with_ledger(body: impl FnOnce(&Ledger)) -> (Vec<Event>, u64) {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("audit");
+    let (ledger, clerk) = Ledger::start(Journal::open(&dir, "test").unwrap().0).unwrap();
+    body(&ledger);
+    ledger.stop();
+    clerk.join().unwrap();
+    let (mut events, mut calls) = (Vec::new(), 0);
+    let mut reader = Reader::open(&dir).unwrap();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        match reader.decode(&frame).unwrap() {
+            Content::Events(items) => events.extend(items.into_iter().map(|item| item.what)),
+            Content::Calls(items) => calls += items.len() as u64,
+            _ => {}
+        }
+    }
+    (events, calls)
+}
+
+#[test]
+fn invocations_that_follow_each_other_on_a_ring_have_each_its_own_account() {
+    let (_, calls) = with_ledger(|ledger| {
+        let mut rings = Rings::new(ledger, 2);
+        for count in [5, 0, 20_000, 7] {
+            // More than a ring holds: the journal's thread takes from it meanwhile, as for a guest that runs.
+            ledger.invocation_begins();
+            (0..count).for_each(|_| rings.push(1, Outcome::Ok, None));
+            let records = ledger.settle(rings.id, 1, rings.produced(1));
+            ledger.invocation_ends();
+            assert_eq!((records.produced, records.recorded), (count, count));
+        }
+        // One that says too little, and one that says too much: it shows, and the next is not touched by it.
+        for claim in [1_u64, 1_000_000] {
+            (0..3).for_each(|_| rings.push(1, Outcome::Ok, None));
+            assert_eq!(ledger.settle(rings.id, 1, claim).recorded, 3);
+        }
+        rings.push(1, Outcome::Ok, None);
+        let records = ledger.settle(rings.id, 1, rings.produced(1));
+        assert_eq!((records.produced, records.recorded), (1, 1));
+    });
+    assert_eq!(calls, 20_000 + 5 + 7 + 3 + 3 + 1);
+}
+
+#[test]
+fn a_worker_that_is_gone_leaves_each_of_its_invocations_its_own_account() {
+    with_ledger(|ledger| {
+        let mut rings = Rings::new(ledger, 3);
+        rings.push(0, Outcome::Ok, None);
+        assert_eq!(ledger.settle(rings.id, 0, 1).recorded, 1);
+        (0..4).for_each(|_| rings.push(0, Outcome::Ok, None));
+        (0..9).for_each(|_| rings.push(2, Outcome::Ok, None));
+        let left: Vec<_> = ledger.detach(rings.id).iter().map(|records| (records.produced, records.recorded)).collect();
+        assert_eq!(left, [(4, 4), (0, 0), (9, 9)]);
+        assert!(ledger.detach(rings.id).is_empty());
+    });
 }

@@ -118,6 +118,8 @@ pub struct Limits {
 pub struct Invocation {
     /// Chosen by the daemon, unique in the life of the worker.
     pub id: u64,
+    /// The guest thread that runs it: the index of its audit ring. The daemon gives a thread nothing before it has heard the end of what it ran.
+    pub ring: u32,
 }
 
 /// Worker to daemon.
@@ -146,8 +148,8 @@ pub enum FromWorker {
 pub struct Finished {
     /// As in [`Invocation`].
     pub id: u64,
-    /// Which guest thread ran it: the index of its audit ring.
-    pub instance: u32,
+    /// Which guest thread ran it, as in [`Invocation::ring`].
+    pub ring: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// Records produced on this ring since the worker began.

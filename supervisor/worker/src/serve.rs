@@ -10,9 +10,8 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc;
+use std::sync::mpsc::TrySendError;
 use std::thread;
 
 use edgeguard_audit::RING_LEN;
@@ -25,7 +24,6 @@ use edgeguard_wire::worker::Assignment;
 use edgeguard_wire::worker::Finished;
 use edgeguard_wire::worker::FromWorker;
 use edgeguard_wire::worker::Invocation;
-use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
 use edgeguard_wire::worker::Timing;
 use edgeguard_wire::worker::ToWorker;
@@ -175,8 +173,6 @@ struct Job {
 struct Pool {
     control: Arc<Channel>,
     jobs: Vec<mpsc::SyncSender<Job>>,
-    /// Threads that wait for a job. A thread adds itself before it reports that it has finished, so the daemon never knows more.
-    idle: Arc<Mutex<Vec<usize>>>,
     /// By instance, then by graph.
     slots: Vec<Vec<Arc<Slot>>>,
     graphs: usize,
@@ -194,9 +190,8 @@ impl Pool {
         let assignment = Arc::new(assignment);
         let clock = Clock::new(lanes.len());
         let (ready, all_ready) = mpsc::sync_channel(lanes.len() + 1);
-        let idle = Arc::new(Mutex::new(Vec::with_capacity(lanes.len())));
         let graphs = assignment.graphs.len();
-        let mut pool = Self { control: Arc::clone(control), jobs: Vec::new(), idle: Arc::clone(&idle), slots: Vec::new(), graphs };
+        let mut pool = Self { control: Arc::clone(control), jobs: Vec::new(), slots: Vec::new(), graphs };
 
         let count = lanes.len();
         for (index, fds) in lanes.into_iter().enumerate() {
@@ -208,7 +203,6 @@ impl Pool {
                 runner: Arc::clone(&runner),
                 clock: Arc::clone(&clock),
                 control: Arc::clone(control),
-                idle: Arc::clone(&idle),
                 assignment: Arc::clone(&assignment),
             };
             let ready = ready.clone();
@@ -243,20 +237,17 @@ impl Pool {
         }
     }
 
-    /// Hands an invocation to a thread that waits. There always is one, unless the daemon miscounts: then the invocation is over.
+    /// Hands an invocation to the thread that the daemon chose. It waits for one, or is about to: it has said that it has finished the one before.
     fn dispatch(&self, invocation: Invocation, fds: Vec<OwnedFd>) -> Result<(), Fault> {
         let [input, output, error] = <[OwnedFd; 3]>::try_from(fds)
             .map_err(|_| Fault::OutOfPhase { expected: "three descriptors", found: "another number of them" })?;
-        let thread = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let job = Job { invocation, stdio: Stdio { input, output, error } };
-        match thread.and_then(|thread| self.jobs.get(thread)) {
-            Some(jobs) => jobs.send(job).map_err(|_| Fault::Thread(std::io::Error::other("a guest thread ended"))),
-            None => {
-                let outcome = Outcome::Limit(Limit::Instances);
-                let finished = Finished { id: invocation.id, instance: u32::MAX, outcome, produced: 0, timing: Timing::default() };
-                Ok(self.control.send(&FromWorker::Finished(finished), &[])?)
-            }
-        }
+        let jobs = self.jobs.get(invocation.ring as usize);
+        let jobs = jobs.ok_or(Fault::OutOfPhase { expected: "a guest thread that there is", found: "another number" })?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Fault::OutOfPhase { expected: "a guest thread that waits", found: "one that has something to do" },
+            TrySendError::Disconnected(_) => Fault::Thread(std::io::Error::other("a guest thread ended")),
+        })
     }
 
     /// Leaves a renewed channel where each guest thread looks before its next call to that graph.
@@ -294,7 +285,6 @@ struct GuestThread<R> {
     runner: Arc<R>,
     clock: Arc<Clock>,
     control: Arc<Channel>,
-    idle: Arc<Mutex<Vec<usize>>>,
     assignment: Arc<Assignment>,
 }
 
@@ -308,7 +298,6 @@ impl<R: Runner> GuestThread<R> {
                 return;
             }
         };
-        self.wait_for_jobs();
         if ready.send(Ok(())).is_err() {
             return;
         }
@@ -317,18 +306,12 @@ impl<R: Runner> GuestThread<R> {
             self.clock.start(self.index, deadline);
             let ended = self.runner.invoke(&mut state, stdio, deadline);
             self.clock.stop(self.index);
-            self.wait_for_jobs();
             let Ended { outcome, timing, produced } = ended;
-            let instance = u32::try_from(self.index).unwrap_or(u32::MAX);
-            let finished = Finished { id: invocation.id, instance, outcome, produced, timing };
+            let finished = Finished { id: invocation.id, ring: invocation.ring, outcome, produced, timing };
             if self.control.send(&FromWorker::Finished(finished), &[]).is_err() {
                 return;
             }
         }
-    }
-
-    fn wait_for_jobs(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
     }
 }
 

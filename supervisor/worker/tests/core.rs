@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -10,8 +11,10 @@ use common::Plan;
 use common::compile;
 use edgeguard_audit::Outcome as Recorded;
 use edgeguard_sandbox::Access;
+use edgeguard_wire::worker::Invocation;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
+use edgeguard_wire::worker::ToWorker;
 
 /// A guest with memory, the given imports, and the given body of `_start`.
 fn module(imports: &str, rest: &str, start: &str) -> String {
@@ -376,15 +379,12 @@ fn arguments_and_environment_reach_the_guest() {
 }
 
 #[test]
-fn instances_run_side_by_side_and_no_more_than_allowed() {
+fn instances_run_side_by_side_each_on_the_thread_that_was_named() {
     let start = "(drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))";
     let data = r#"(data (i32.const 0) "\00\01\00\00\00\10\00\00")"#;
     let mut worker = Plan::new(compile(&module(READ, data, start))).limits(|limits| limits.instances = 2).start();
     let one = worker.begin();
     let two = worker.begin();
-    let three = worker.begin();
-    let refused = worker.end(three);
-    assert_eq!(refused.outcome(), &Outcome::Limit(Limit::Instances));
     let mut one = one;
     drop(one.input.take());
     let first = worker.end(one);
@@ -392,7 +392,16 @@ fn instances_run_side_by_side_and_no_more_than_allowed() {
     drop(two.input.take());
     let second = worker.end(two);
     assert_eq!((first.outcome(), second.outcome()), (&Outcome::Exited(0), &Outcome::Exited(0)));
-    assert_ne!(first.finished.instance, second.finished.instance);
+    assert_eq!((first.finished.ring, second.finished.ring), (0, 1));
+}
+
+#[test]
+fn an_invocation_for_a_thread_that_is_not_there_ends_the_worker() {
+    let mut worker = Plan::new(compile(&module("", "", ""))).limits(|limits| limits.instances = 2).start();
+    let pipes = [(); 3].map(|()| rustix::pipe::pipe().unwrap());
+    let ends = [pipes[0].0.as_fd(), pipes[1].1.as_fd(), pipes[2].1.as_fd()];
+    worker.process.control.send(&ToWorker::Invoke(Invocation { id: 1, ring: 2 }), &ends).unwrap();
+    assert!(!worker.process.child.wait().unwrap().success());
 }
 
 #[test]

@@ -184,7 +184,8 @@ impl Plan {
             (FromWorker::Confined(report), _) => {
                 process.control.send(&ToWorker::Run, &[]).unwrap();
                 let drained = (0..rings.len()).map(|_| Vec::new()).collect();
-                Ok(Worker { process, report: *report, rings, hosts, doorbell, next: 0, drained })
+                let idle = (0..u32::try_from(rings.len()).unwrap()).rev().collect();
+                Ok(Worker { process, report: *report, rings, hosts, doorbell, next: 0, idle, drained })
             }
             (FromWorker::Refused { reason }, _) => Err(reason),
             (other, _) => panic!("unexpected answer {other:?}"),
@@ -215,6 +216,8 @@ pub struct Worker {
     pub hosts: Vec<Host>,
     pub doorbell: OwnedFd,
     next: u64,
+    /// Guest threads that have nothing to do.
+    idle: Vec<u32>,
     drained: Vec<Vec<Seen>>,
 }
 
@@ -268,7 +271,8 @@ impl Worker {
         let (error, err) = rustix::pipe::pipe().unwrap();
         let id = self.next;
         self.next += 1;
-        self.process.control.send(&ToWorker::Invoke(Invocation { id }), &[input.as_fd(), out.as_fd(), err.as_fd()]).unwrap();
+        let ring = self.idle.pop().unwrap();
+        self.process.control.send(&ToWorker::Invoke(Invocation { id, ring }), &[input.as_fd(), out.as_fd(), err.as_fd()]).unwrap();
         Started { id, output, error, input: Some(feed) }
     }
 
@@ -285,10 +289,11 @@ impl Worker {
             }
         };
         assert_eq!(finished.id, id);
+        self.idle.push(finished.ring);
         let [output, error] = readers.map(|reader| reader.join().unwrap());
         self.drain();
-        let records = self.drained.get_mut(finished.instance as usize).map(std::mem::take).unwrap_or_default();
-        if let Some(ring) = self.rings.get(finished.instance as usize) {
+        let records = self.drained.get_mut(finished.ring as usize).map(std::mem::take).unwrap_or_default();
+        if let Some(ring) = self.rings.get(finished.ring as usize) {
             assert_eq!(ring.taken(), finished.produced, "every record that was produced is in the ring");
         }
         Run { finished, output, error, records, stalled }
@@ -298,6 +303,7 @@ impl Worker {
     pub fn end_at_once(&mut self, started: Started) -> Finished {
         let FromWorker::Finished(finished) = self.answer() else { panic!("expected an end") };
         assert_eq!(finished.id, started.id);
+        self.idle.push(finished.ring);
         finished
     }
 
