@@ -290,9 +290,21 @@ pub const P1: &[&str] = &[
     "sock_shutdown",
 ];
 
-/// wasi-nn for preview 1, with the two names that WasmEdge's guests use.
-pub const NN_P1: &[&str] =
-    &["load", "load_by_name", "init_execution_context", "set_input", "compute", "get_output", "unload", "finalize_execution_context"];
+/// wasi-nn for preview 1, with the names that WasmEdge's guests use.
+pub const NN_P1: &[&str] = &[
+    "load",
+    "load_by_name",
+    "load_by_name_with_config",
+    "init_execution_context",
+    "set_input",
+    "compute",
+    "compute_single",
+    "get_output",
+    "get_output_single",
+    "fini_single",
+    "unload",
+    "finalize_execution_context",
+];
 
 /// Interfaces of WASI 0.2 that workers offer in command mode.
 pub const P2: &[&str] = &[

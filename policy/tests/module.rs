@@ -80,7 +80,7 @@ fn imports_that_nobody_offers_are_errors() {
         (import "env" "\1b[2Kemscripten" (func))
         (import "wasi_snapshot_preview1" "sock_open" (func))
         (import "wasi_unstable" "fd_write" (func))
-        (import "wasi_ephemeral_nn" "load_by_name_with_config" (func))
+        (import "wasi_ephemeral_nn" "load_by_url" (func))
         (func (export "_start")))"#;
     let found = policy(&without("[[dir]]")).compare(&module(wat));
     assert_eq!(found.errors(), 4);

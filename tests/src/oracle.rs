@@ -79,16 +79,12 @@ pub const FUNCTIONS: &[Function] = &[
     (NN, "set_input", "C 0 200"),
     (NN, "compute", "C"),
     (NN, "get_output", "C 0 500 8 112"),
+    (NN, "load_by_name_with_config", "1072 5 128 0 100"),
+    (NN, "compute_single", "C"),
+    (NN, "get_output_single", "C 0 500 8 112"),
+    (NN, "fini_single", "C"),
     (NN, "unload", "G"),
     (NN, "finalize_execution_context", "C"),
-];
-
-/// Functions that have a number and that no linker offers: a module which imports one is not run.
-pub const NOT_OFFERED: &[Function] = &[
-    (NN, "load_by_name_with_config", "0 0 0 0 0"),
-    (NN, "compute_single", "0 0 0 0 0 0"),
-    (NN, "get_output_single", "0 0 0 0 0"),
-    (NN, "fini_single", "0"),
 ];
 
 /// What the guest calls in each round.

@@ -19,6 +19,11 @@ use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
 use edgeguard_wire::ChannelError;
 use edgeguard_wire::graph::ModelInfo;
+use edgeguard_wire::language::Answer;
+use edgeguard_wire::language::Ask;
+use edgeguard_wire::language::LanguageModel;
+use edgeguard_wire::language::Request;
+use edgeguard_wire::language::Said;
 use edgeguard_wire::tensor::Compute;
 use edgeguard_wire::tensor::MAX_DIMS;
 use edgeguard_wire::tensor::MAX_TENSORS;
@@ -27,6 +32,8 @@ use edgeguard_wire::tensor::NnError;
 use edgeguard_wire::tensor::Placed;
 use edgeguard_wire::tensor::Reply;
 use edgeguard_wire::worker::Graph;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::assignment::GraphFds;
 use crate::deadline::Deadline;
@@ -72,6 +79,10 @@ pub struct Link {
     pub name: String,
     /// What the host said of the model.
     pub model: ModelInfo,
+    /// What it said besides, if it hosts a language model: then the channel speaks [`edgeguard_wire::language`].
+    pub language: Option<LanguageModel>,
+    /// How often the host was replaced. What was opened in an earlier one is gone.
+    pub generation: u64,
     /// Bytes of the region's first half, which carries inputs.
     pub half: u64,
     region: SharedMemory,
@@ -80,6 +91,12 @@ pub struct Link {
     seq: u64,
     /// A compute that was abandoned, whose reply is still to come.
     owed: Option<u64>,
+    /// When the request was sent whose reply is still to come.
+    asked: Instant,
+    /// Contexts of a language host that were opened for a guest who did not live to see it, still to be closed.
+    strays: Vec<u32>,
+    /// The last request opens a context.
+    opening: bool,
     /// How long the last round trip took, by which the next one's wait is chosen.
     last: Duration,
 }
@@ -96,12 +113,17 @@ impl Link {
         Ok(Self {
             name: graph.name.clone(),
             model: graph.model.clone(),
+            language: graph.language.clone(),
+            generation: 0,
             half: graph.region / 2,
             region,
             channel: Some(Channel::from_fd(fds.socket)),
             slot,
             seq: 0,
             owed: None,
+            asked: Instant::now(),
+            strays: Vec::new(),
+            opening: false,
             last: Duration::MAX,
         })
     }
@@ -117,6 +139,8 @@ impl Link {
             self.region = region;
             self.channel = Some(Channel::from_fd(fds.socket));
             self.owed = None;
+            self.strays.clear();
+            self.generation = self.generation.wrapping_add(1);
         }
     }
 
@@ -134,44 +158,109 @@ impl Link {
 
     /// Computes, and waits for it until the deadline. Gives the outputs, checked, and the engine's nanoseconds.
     pub fn compute(&mut self, inputs: Vec<Placed>, deadline: Deadline) -> Result<(Vec<Placed>, u64), CallError> {
-        // A host that still works on an abandoned compute reads inputs and writes outputs: nothing may be put in its way.
-        if let Some(owed) = self.owed {
-            self.reply(owed, deadline)?;
-        }
-        self.seq = self.seq.wrapping_add(1);
-        let seq = self.seq;
-        let channel = self.channel.as_ref().ok_or_else(|| CallError::Nn(gone()))?;
-        let begun = Instant::now();
-        if channel.send(&Compute { seq, inputs }, &[]).is_err() {
-            return Err(self.dead(gone()));
-        }
-        self.owed = Some(seq);
-        let reply = self.reply(seq, deadline)?;
-        self.last = begun.elapsed();
-        match reply {
+        self.settle::<Reply>(deadline)?;
+        let seq = self.send(|seq| Compute { seq, inputs })?;
+        match self.reply(seq, deadline)? {
             Reply::Failed { error, .. } => Err(CallError::Nn(error)),
             Reply::Computed { outputs, engine_ns, .. } if self.outputs_fit(&outputs) => Ok((outputs, engine_ns)),
-            Reply::Computed { .. } => Err(self.dead(error(NnCode::RuntimeError, "the graph host gave an impossible answer"))),
+            Reply::Computed { .. } => Err(self.impossible()),
         }
     }
 
+    /// Asks a language host, and waits for its answer until the deadline. Gives the answer and the engine's nanoseconds.
+    pub fn ask(&mut self, what: Request, deadline: Deadline) -> Result<(Said, u64), CallError> {
+        self.settle::<Answer>(deadline)?;
+        while let Some(context) = self.strays.pop() {
+            self.close_behind(context);
+            self.settle::<Answer>(deadline)?;
+        }
+        self.opening = matches!(what, Request::Open(_));
+        let seq = self.send(|seq| Ask { seq, what })?;
+        let answer: Answer = self.reply(seq, deadline)?;
+        Ok((answer.what, answer.engine_ns))
+    }
+
+    /// Waits until a language host has answered what was abandoned, after which the region is free.
+    pub fn settle_language(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        self.settle::<Answer>(deadline)
+    }
+
+    /// Closes a language host's context when the guest is gone, and waits for nothing: the host may be in the middle of a step that the guest did not live to
+    /// see. Whoever asks next waits for both answers first.
+    pub fn close_behind(&mut self, context: u32) {
+        let asked = self.owed.map(|_| self.asked);
+        // A host that cannot be told is gone, and its contexts with it.
+        let _ = self.send(|seq| Ask { seq, what: Request::Close { context } });
+        // The clock of what was asked before goes on.
+        self.asked = asked.unwrap_or(self.asked);
+    }
+
+    /// The invocation is over. A context that is being opened for it is closed as soon as there is one.
+    pub fn finish(&mut self) {
+        if self.opening && self.owed.is_some() {
+            // What does not come now is closed before the next request.
+            let _ = self.settle::<Answer>(Deadline::after(LAST_OPENED));
+        }
+        for context in std::mem::take(&mut self.strays) {
+            self.close_behind(context);
+        }
+    }
+
+    /// Whether the host has been silent for so long that it is no longer a long step.
+    pub fn hangs(&self) -> bool {
+        self.owed.is_some() && self.asked.elapsed() >= LONGEST_STEP
+    }
+
+    /// Waits for the reply to what was abandoned. A host that still works on it reads inputs and writes outputs: nothing may be put in its way.
+    fn settle<T: Numbered>(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        match self.owed {
+            Some(owed) => {
+                let reply = self.reply::<T>(owed, deadline)?;
+                self.stray(&reply);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request with the next number, and gives the number.
+    fn send<T: Serialize>(&mut self, request: impl FnOnce(u64) -> T) -> Result<u64, CallError> {
+        let channel = self.channel.as_ref().ok_or_else(|| CallError::Nn(gone()))?;
+        let seq = self.seq.wrapping_add(1);
+        self.seq = seq;
+        self.asked = Instant::now();
+        if channel.send(&request(seq), &[]).is_err() {
+            return Err(self.dead(gone()));
+        }
+        self.owed = Some(seq);
+        Ok(seq)
+    }
+
     /// Waits for the reply to `seq`; replies to what was abandoned before are dropped.
-    fn reply(&mut self, wanted: u64, deadline: Deadline) -> Result<Reply, CallError> {
+    fn reply<T: Numbered>(&mut self, wanted: u64, deadline: Deadline) -> Result<T, CallError> {
         loop {
             let channel = self.channel.as_ref().ok_or_else(|| CallError::Nn(gone()))?;
-            match channel.recv_eagerly::<Reply>(deadline.left(), eager(self.last)) {
-                Ok((reply, _)) if seq_of(&reply) == wanted => {
+            match channel.recv_eagerly::<T>(deadline.left(), eager(self.last)) {
+                Ok((reply, _)) if reply.seq() == wanted => {
                     self.owed = None;
+                    self.last = self.asked.elapsed();
                     return Ok(reply);
                 }
-                Ok(_) => {}
+                Ok((other, _)) => self.stray(&other),
                 Err(ChannelError::TimedOut(_)) => return Err(CallError::Stalled),
                 Err(ChannelError::Closed) => return Err(self.dead(gone())),
-                Err(_) => return Err(self.dead(error(NnCode::RuntimeError, "the graph host gave an impossible answer"))),
+                Err(_) => return Err(self.impossible()),
             }
             if deadline.passed() {
                 return Err(CallError::Stalled);
             }
+        }
+    }
+
+    /// Notes what was opened for nobody. A host cannot make the list long: it has no more contexts to give than there are numbers.
+    fn stray<T: Numbered>(&mut self, reply: &T) {
+        if let Some(context) = reply.opened().filter(|_| self.strays.len() < MAX_STRAYS) {
+            self.strays.push(context);
         }
     }
 
@@ -184,6 +273,11 @@ impl Link {
                     && placed.offset.checked_add(placed.len).is_some_and(|end| end <= self.region.len() as u64)
                     && placed.ty.bytes(&placed.dims) == Some(placed.len)
             })
+    }
+
+    /// No more of a host that says what cannot be.
+    pub fn impossible(&mut self) -> CallError {
+        self.dead(error(NnCode::RuntimeError, "the graph host gave an impossible answer"))
     }
 
     /// No more of this channel; the daemon sees by its own means that the host is gone.
@@ -203,9 +297,43 @@ fn eager(last: Duration) -> Duration {
 /// Computes below this are small.
 const SMALL: Duration = Duration::from_micros(400);
 
-fn seq_of(reply: &Reply) -> u64 {
-    match reply {
-        Reply::Computed { seq, .. } | Reply::Failed { seq, .. } => *seq,
+/// The longest that a language host may take for one step, those of other modules before it included, until it counts as hung.
+const LONGEST_STEP: Duration = Duration::from_secs(30);
+
+/// After an invocation, time for a language host to say which context it was opening.
+const LAST_OPENED: Duration = Duration::from_millis(500);
+
+/// The most contexts that are remembered to be closed.
+const MAX_STRAYS: usize = edgeguard_wire::language::MAX_CONTEXTS as usize;
+
+/// An answer that says what it answers.
+trait Numbered: DeserializeOwned {
+    fn seq(&self) -> u64;
+
+    /// The context that it says was opened.
+    fn opened(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Numbered for Reply {
+    fn seq(&self) -> u64 {
+        match self {
+            Self::Computed { seq, .. } | Self::Failed { seq, .. } => *seq,
+        }
+    }
+}
+
+impl Numbered for Answer {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn opened(&self) -> Option<u32> {
+        match self.what {
+            Said::Opened { context } => Some(context),
+            _ => None,
+        }
     }
 }
 

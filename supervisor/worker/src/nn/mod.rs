@@ -9,6 +9,7 @@
 //! guest thread. A link's region has room for the tensors of one context; when a guest uses several on one graph, those of the
 //! context that waits are kept in the worker, within the guest's memory limit.
 
+pub mod language;
 mod link;
 pub mod p1;
 pub mod p2;
@@ -27,6 +28,9 @@ use edgeguard_wire::tensor::TensorType;
 use edgeguard_wire::worker::FromWorker;
 use edgeguard_wire::worker::Limit;
 
+use self::language::Config;
+use self::language::Ending;
+use self::language::Talk;
 pub use self::link::Link;
 pub use self::link::Slot;
 use crate::deadline::Deadline;
@@ -45,6 +49,8 @@ pub struct Nn {
     /// Which context's tensors lie in each link's region.
     owners: Vec<Option<usize>>,
     contexts: Vec<Option<GraphContext>>,
+    /// By graph: the configuration it was loaded with, while it is loaded.
+    configs: Vec<Option<Config>>,
     control: Arc<Channel>,
     deadline: Deadline,
     /// Bytes that may be kept for contexts that wait.
@@ -60,6 +66,8 @@ struct GraphContext {
     graph: usize,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
+    /// In place of tensors, for a language model.
+    talk: Option<Box<Talk>>,
 }
 
 /// One tensor of a context.
@@ -83,6 +91,10 @@ enum Place {
 pub enum Failure {
     /// The guest gets this.
     Nn(NnError),
+    /// A language model's own way to end a call.
+    Ending(Ending),
+    /// The guest set an option that no guest may set. It is told, and it is on record under the option's name.
+    Denied(&'static str),
     /// The guest ends here.
     Stop(Stop),
 }
@@ -109,11 +121,14 @@ impl Nn {
     /// For one invocation, with the thread's links. `room` is how many bytes of tensors may be kept outside their regions.
     pub fn new(links: Vec<Link>, control: Arc<Channel>, deadline: Deadline, room: u64) -> Self {
         let owners = vec![None; links.len()];
-        Self { links, owners, contexts: Vec::new(), control, deadline, room, waited_ns: 0, engine_ns: 0 }
+        let configs = vec![None; links.len()];
+        Self { links, owners, contexts: Vec::new(), configs, control, deadline, room, waited_ns: 0, engine_ns: 0 }
     }
 
-    /// The links, for the next invocation.
-    pub fn into_links(self) -> Vec<Link> {
+    /// The links, for the next invocation. Every context that is still open is closed, in the hosts too.
+    pub fn into_links(mut self) -> Vec<Link> {
+        (0..self.contexts.len()).for_each(|handle| self.hang_up(handle));
+        self.links.iter_mut().for_each(Link::finish);
         self.links
     }
 
@@ -123,11 +138,6 @@ impl Nn {
             .iter()
             .position(|link| link.name.as_bytes() == name)
             .ok_or_else(|| error(NnCode::NotFound, "no graph of this name is granted"))
-    }
-
-    /// Whether a graph has this number.
-    pub fn has_graph(&self, graph: usize) -> bool {
-        graph < self.links.len()
     }
 
     /// The rule number of a graph in records.
@@ -150,7 +160,7 @@ impl Nn {
         if handle >= MAX_CONTEXTS {
             return Err(error(NnCode::TooLarge, "too many execution contexts at once"));
         }
-        let context = GraphContext { graph, inputs: Vec::new(), outputs: Vec::new() };
+        let context = GraphContext { graph, inputs: Vec::new(), outputs: Vec::new(), talk: self.new_talk(graph) };
         match self.contexts.get_mut(handle) {
             Some(slot) => *slot = Some(context),
             None => self.contexts.push(Some(context)),
@@ -160,6 +170,7 @@ impl Nn {
 
     /// Closes a context.
     pub fn close(&mut self, handle: usize) -> Result<(), NnError> {
+        self.hang_up(handle);
         self.contexts.get_mut(handle).and_then(Option::take).ok_or_else(no_context)?;
         for owner in self.owners.iter_mut().filter(|owner| **owner == Some(handle)) {
             *owner = None;
@@ -200,6 +211,9 @@ impl Nn {
 
     /// Computes with the inputs that were set.
     pub fn compute(&mut self, handle: usize) -> Result<(), Failure> {
+        if self.talks(handle) {
+            return Err(error(NnCode::UnsupportedOperation, "a language model computes no tensors").into());
+        }
         let graph = self.own(handle)?;
         let (Some(Some(context)), Some(link)) = (self.contexts.get_mut(handle), self.links.get_mut(graph)) else {
             return Err(no_context().into());
@@ -285,8 +299,7 @@ impl Nn {
     /// Keeps the tensors of the context that owns a graph's region, so that the region is free.
     fn release(&mut self, graph: usize) -> Result<(), NnError> {
         let Some(owner) = self.owners.get(graph).copied().flatten() else { return Ok(()) };
-        let kept =
-            self.contexts.iter().flatten().flat_map(GraphContext::tensors).fold(0u64, |sum, tensor| sum.saturating_add(tensor.kept()));
+        let kept = self.contexts.iter().flatten().fold(0u64, |sum, context| sum.saturating_add(context.kept()));
         let (Some(Some(context)), Some(link)) = (self.contexts.get_mut(owner), self.links.get(graph)) else { return Ok(()) };
         let more = context.tensors().fold(0u64, |sum, tensor| sum.saturating_add(tensor.len));
         if kept.saturating_add(more) > self.room {
@@ -303,6 +316,12 @@ impl Nn {
 }
 
 impl GraphContext {
+    /// Bytes that are kept for it in the worker.
+    fn kept(&self) -> u64 {
+        let talk = self.talk.as_deref().map_or(0, Talk::kept);
+        self.tensors().fold(talk, |sum, tensor| sum.saturating_add(tensor.kept()))
+    }
+
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.inputs.iter().chain(&self.outputs)
     }

@@ -1,10 +1,12 @@
-//! `wasi_ephemeral_nn`: wasi-nn for core modules, with WasmEdge's two functions that give things back.
+//! `wasi_ephemeral_nn`: wasi-nn for core modules, with WasmEdge's functions for language models and its two that give things back.
 //!
 //! Runs in: worker, on guest threads.
 //! Invariant: every pointer and length is a guest's wish. One that does not lie within the guest's memory is its mistake, and
 //! answered with an errno; no count is used before it is bounded.
 //!
-//! Numbers: the witx of wasi-nn (errno, tensor types), <https://github.com/WebAssembly/wasi-nn>.
+//! Numbers: the witx of wasi-nn (errno, tensor types), <https://github.com/WebAssembly/wasi-nn>; from 100 up those of WasmEdge's
+//! `plugins/wasi_nn/wasinntypes.h`. A language model's input 0 is its prompt and input 1 a configuration, whatever shape and type they are given; its output 0
+//! is the answer and output 1 metadata.
 
 use edgeguard_audit::CallId;
 use edgeguard_audit::Outcome;
@@ -20,6 +22,7 @@ use crate::nn::Failure;
 use crate::nn::Nn;
 use crate::nn::error;
 use crate::nn::invalid;
+use crate::nn::language::Ending;
 use crate::record::Pending;
 
 /// The import module.
@@ -27,6 +30,14 @@ pub const MODULE: &str = "wasi_ephemeral_nn";
 
 /// `nn_errno`: the module exports no memory.
 const MISSING_MEMORY: u16 = 3;
+
+/// A language model's inputs.
+const PROMPT: u32 = 0;
+const CONFIG: u32 = 1;
+
+/// A language model's outputs.
+const ANSWER: u32 = 0;
+const METADATA: u32 = 1;
 
 /// Defines one function: its name, its body, its arguments.
 macro_rules! define {
@@ -46,6 +57,10 @@ pub fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     define!(linker, set_input, context, index, tensor);
     define!(linker, compute, context);
     define!(linker, get_output, context, index, buffer, buffer_len, written);
+    define!(linker, load_by_name_with_config, name, name_len, config, config_len, graph);
+    define!(linker, compute_single, context);
+    define!(linker, get_output_single, context, index, buffer, buffer_len, written);
+    define!(linker, fini_single, context);
     define!(linker, unload, graph);
     define!(linker, finalize_execution_context, context);
     Ok(())
@@ -75,6 +90,17 @@ fn run(
             pending.end(if denied { Outcome::Denied } else { Outcome::Error }, errno);
             Ok(errno.into())
         }
+        Err(Failure::Ending(ending)) => {
+            let (outcome, errno) = ending_errno(ending);
+            pending.end(outcome, errno);
+            Ok(errno.into())
+        }
+        Err(Failure::Denied(key)) => {
+            pending.text(key.as_bytes());
+            let errno = errno(NnCode::Security);
+            pending.end(Outcome::Denied, errno);
+            Ok(errno.into())
+        }
         Err(Failure::Stop(stop)) => {
             pending.end(Outcome::Limit, 0);
             Err(stop.into())
@@ -94,6 +120,20 @@ fn load_by_name(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, [name, na
     let handle = nn.graph(name)?;
     pending.rule = Nn::rule(handle);
     pending.handle = narrow(handle)?;
+    nn.load_with(handle, b"")?;
+    put(memory, graph, pending.handle)
+}
+
+fn load_by_name_with_config(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, args: [u32; 5]) -> Result<(), Failure> {
+    let [name, name_len, config, config_len, graph] = args;
+    let name = slice(memory, name, name_len)?;
+    pending.text(name);
+    let handle = nn.graph(name)?;
+    pending.rule = Nn::rule(handle);
+    pending.handle = narrow(handle)?;
+    pending.n_in = config_len;
+    slice(memory, graph, 4)?;
+    nn.load_with(handle, slice(memory, config, config_len)?)?;
     put(memory, graph, pending.handle)
 }
 
@@ -112,8 +152,17 @@ fn set_input(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, [context, in
     about(nn, pending, context);
     let tensor = slice(memory, tensor, 20)?;
     let (dims, dims_len, data, data_len) = (get(tensor, 0)?, get(tensor, 4)?, get(tensor, 12)?, get(tensor, 16)?);
-    let ty = tensor.get(8).copied().and_then(tensor_type).ok_or_else(|| invalid("no such tensor type"))?;
     pending.n_in = data_len;
+    if nn.talks(wide(context)) {
+        // Older guests give their texts shapes of all kinds.
+        let data = slice(memory, data, data_len)?;
+        return match index {
+            PROMPT => nn.set_prompt(wide(context), data),
+            CONFIG => nn.configure(wide(context), data),
+            _ => Err(invalid("a language model has input 0, its prompt, and input 1, its configuration").into()),
+        };
+    }
+    let ty = tensor.get(8).copied().and_then(tensor_type).ok_or_else(|| invalid("no such tensor type"))?;
     if wide(dims_len) > MAX_DIMS {
         return Err(invalid("too many dimensions").into());
     }
@@ -126,6 +175,12 @@ fn set_input(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, [context, in
 
 fn compute(nn: &mut Nn, _: &mut [u8], pending: &mut Pending, [context]: [u32; 1]) -> Result<(), Failure> {
     about(nn, pending, context);
+    if nn.talks(wide(context)) {
+        let answered = nn.answer(wide(context));
+        let length = nn.talk(wide(context)).ok().and_then(|talk| talk.output()).map_or(0, <[u8]>::len);
+        pending.n_out = u32::try_from(length).unwrap_or(u32::MAX);
+        return answered;
+    }
     nn.compute(wide(context))?;
     pending.n_out = u32::try_from(nn.output_bytes(wide(context))).unwrap_or(u32::MAX);
     Ok(())
@@ -136,6 +191,18 @@ fn get_output(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, args: [u32;
     let [context, index, buffer, buffer_len, written] = args;
     about(nn, pending, context);
     slice(memory, written, 4)?;
+    if nn.talks(wide(context)) {
+        let metadata;
+        let text = match index {
+            ANSWER => nn.talk(wide(context))?.output().ok_or_else(|| invalid("nothing was computed"))?,
+            METADATA => {
+                metadata = nn.metadata(wide(context))?;
+                metadata.as_bytes()
+            }
+            _ => return Err(no_output()),
+        };
+        return hand_over(memory, pending, text, [buffer, buffer_len, written]);
+    }
     let into = slice_mut(memory, buffer, buffer_len)?;
     let needed = nn.output(wide(context), index, into)?;
     let fits = needed <= u64::from(buffer_len);
@@ -149,12 +216,57 @@ fn get_output(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, args: [u32;
     }
 }
 
+/// One token of the answer. The end is told by an errno, after the piece it comes with.
+fn compute_single(nn: &mut Nn, _: &mut [u8], pending: &mut Pending, [context]: [u32; 1]) -> Result<(), Failure> {
+    about(nn, pending, context);
+    let token = nn.answer_single(wide(context))?;
+    pending.n_out = u32::try_from(token.piece.len()).unwrap_or(u32::MAX);
+    token.ending.map_or(Ok(()), |ending| Err(Failure::Ending(ending)))
+}
+
+fn get_output_single(nn: &mut Nn, memory: &mut [u8], pending: &mut Pending, args: [u32; 5]) -> Result<(), Failure> {
+    let [context, index, buffer, buffer_len, written] = args;
+    about(nn, pending, context);
+    slice(memory, written, 4)?;
+    let metadata;
+    let text = match index {
+        ANSWER => nn.talk(wide(context))?.piece().ok_or_else(|| invalid("no token was computed"))?,
+        METADATA => {
+            metadata = nn.metadata(wide(context))?;
+            metadata.as_bytes()
+        }
+        _ => return Err(no_output()),
+    };
+    hand_over(memory, pending, text, [buffer, buffer_len, written])
+}
+
+fn fini_single(nn: &mut Nn, _: &mut [u8], pending: &mut Pending, [context]: [u32; 1]) -> Result<(), Failure> {
+    about(nn, pending, context);
+    nn.fini_single(wide(context))
+}
+
+/// Copies a text into the guest's buffer, as a whole or not at all; its length is told in any case.
+fn hand_over(memory: &mut [u8], pending: &mut Pending, text: &[u8], [buffer, buffer_len, written]: [u32; 3]) -> Result<(), Failure> {
+    let needed = u32::try_from(text.len()).map_err(|_| invalid("the output is beyond 32 bits"))?;
+    let into = slice_mut(memory, buffer, buffer_len)?;
+    let fits = into.get_mut(..text.len()).map(|into| into.copy_from_slice(text)).is_some();
+    put(memory, written, needed)?;
+    if fits {
+        pending.n_out = needed;
+        Ok(())
+    } else {
+        Err(error(NnCode::TooLarge, "the buffer is too short").into())
+    }
+}
+
+fn no_output() -> Failure {
+    invalid("a language model has output 0, its answer, and output 1, metadata").into()
+}
+
 /// A graph that is granted by name stays loaded; what a guest gives up is only its handle.
 fn unload(nn: &mut Nn, _: &mut [u8], pending: &mut Pending, [graph]: [u32; 1]) -> Result<(), Failure> {
     pending.handle = graph;
-    if !nn.has_graph(wide(graph)) {
-        return Err(invalid("no such graph").into());
-    }
+    nn.unload(wide(graph))?;
     pending.rule = Nn::rule(wide(graph));
     Ok(())
 }
@@ -192,6 +304,16 @@ fn errno(code: NnCode) -> u16 {
         NnCode::UnsupportedOperation | NnCode::Security => 6,
         NnCode::TooLarge => 7,
         NnCode::NotFound => 8,
+    }
+}
+
+/// The end of an answer is no failure, and yet the guest is told by a number.
+fn ending_errno(ending: Ending) -> (Outcome, u16) {
+    match ending {
+        Ending::Busy(_) => (Outcome::Error, 4),
+        Ending::EndOfSequence => (Outcome::Ok, 100),
+        Ending::ContextFull => (Outcome::Error, 101),
+        Ending::PromptTooLong { .. } => (Outcome::Error, 102),
     }
 }
 

@@ -99,6 +99,12 @@ impl Guest {
                 pending.end(if denied { Outcome::Denied } else { Outcome::Error }, errno(error.code));
                 Ok(Err(self.table().push(Error(error))?))
             }
+            Err(Failure::Ending(_) | Failure::Denied(_)) => {
+                // What only language models do, and these functions refuse them.
+                let error = error(NnCode::UnsupportedOperation, "language models are used by another interface");
+                pending.end(Outcome::Error, errno(error.code));
+                Ok(Err(self.table().push(Error(error))?))
+            }
             Err(Failure::Stop(stop)) => {
                 pending.end(Outcome::Limit, 0);
                 Err(stop.into())

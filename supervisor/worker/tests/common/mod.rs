@@ -3,6 +3,8 @@
 //! Everything is real: the processes, their sandbox, the frames, the rings. Only graph hosts are played, by a thread of the test.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "a test fails by panicking, and no test uses all of this")]
 
+pub mod parrot;
+
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -23,6 +25,7 @@ use edgeguard_wire::Channel;
 use edgeguard_wire::compile::FromCompile;
 use edgeguard_wire::compile::ToCompile;
 use edgeguard_wire::graph::ModelInfo;
+use edgeguard_wire::language::LanguageModel;
 use edgeguard_wire::tensor::Compute;
 use edgeguard_wire::tensor::Reply;
 use edgeguard_wire::worker::Assignment;
@@ -103,7 +106,7 @@ pub struct Plan {
     pub native: Native,
     pub limits: Limits,
     pub dirs: Vec<(PathBuf, String, Access)>,
-    pub graphs: Vec<(String, ModelInfo, u64)>,
+    pub graphs: Vec<(String, ModelInfo, Option<LanguageModel>, u64)>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
 }
@@ -127,7 +130,12 @@ impl Plan {
     }
 
     pub fn graph(mut self, name: &str, model: ModelInfo, region: u64) -> Self {
-        self.graphs.push((name.into(), model, region));
+        self.graphs.push((name.into(), model, None, region));
+        self
+    }
+
+    pub fn language(mut self, name: &str, model: LanguageModel, region: u64) -> Self {
+        self.graphs.push((name.into(), ModelInfo::default(), Some(model), region));
         self
     }
 
@@ -157,7 +165,12 @@ impl Plan {
             graphs: self
                 .graphs
                 .iter()
-                .map(|(name, model, region)| Graph { name: name.clone(), model: model.clone(), language: None, region: *region })
+                .map(|(name, model, language, region)| Graph {
+                    name: name.clone(),
+                    model: model.clone(),
+                    language: language.clone(),
+                    region: *region,
+                })
                 .collect(),
             limits: self.limits,
             args: self.args,
@@ -172,7 +185,7 @@ impl Plan {
             let (ring, ring_fd) = SharedMemory::create("ring", RING_LEN).unwrap();
             rings.push(Consumer::new(ring));
             fds.push(ring_fd);
-            for (_, _, region) in &self.graphs {
+            for (.., region) in &self.graphs {
                 let (host, [socket, region]) = Host::new(*region);
                 hosts.push(host);
                 fds.extend([socket, region]);
@@ -354,6 +367,12 @@ impl Worker {
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().flatten().map(AsFd::as_fd).collect();
         self.process.control.send(&ToWorker::RenewGraph { graph }, &borrowed).unwrap();
         hosts
+    }
+
+    /// Gives the only instance a channel whose other end the test has passed on.
+    pub fn renew_with(&mut self, graph: u16, fds: &[OwnedFd; 2]) {
+        assert_eq!(self.rings.len(), 1);
+        self.process.control.send(&ToWorker::RenewGraph { graph }, &[fds[0].as_fd(), fds[1].as_fd()]).unwrap();
     }
 
     /// Private memory of the process in KiB, as the kernel counts it.
