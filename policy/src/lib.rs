@@ -34,6 +34,8 @@ pub mod json_schema;
 #[cfg(feature = "tools")]
 pub mod learn;
 #[cfg(feature = "tools")]
+pub mod powers;
+#[cfg(feature = "tools")]
 pub mod report;
 
 mod admission;

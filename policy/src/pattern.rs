@@ -42,6 +42,23 @@ pub(crate) fn meet(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether every text that matches `narrow` matches `wide`.
+#[cfg(feature = "tools")]
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
+    let (mut wide, mut narrow) = (segments(wide), segments(narrow));
+    loop {
+        match (wide.next(), narrow.next()) {
+            (None, None) => return true,
+            (Some((w, w_end)), Some((n, n_end))) => {
+                if !(w == n || (w == "*" && !n.is_empty())) || w_end != n_end {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+    }
+}
+
 /// How a keyless signer is wider than it looks, as a label.
 pub(crate) fn wide(signer: &SignerKind) -> Option<String> {
     let SignerKind::Keyless { identity, claims, .. } = signer else { return None };
