@@ -96,6 +96,8 @@ unsafe extern "C" fn aborted(text: *const c_char) {
     if !text.is_null() {
         // SAFETY: as above.
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+        // Without the folder that it was built in.
+        let text = text.rsplit_once("llama.cpp/").map_or(&*text, |(_, rest)| rest);
         crate::log(&format!("engine gives up: {}", text.escape_debug()));
     }
     std::process::abort();
