@@ -21,6 +21,9 @@ use edgeguard_attest::TrustMaterial;
 use edgeguard_attest::TrustedKey;
 use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::Wanted;
+use edgeguard_attest::quote;
+use edgeguard_attest::quote::Expected;
+use edgeguard_attest::quote::Pcrs;
 use edgeguard_virtual_sigstore::Instance;
 use edgeguard_virtual_sigstore::Key;
 use edgeguard_virtual_sigstore::Logged;
@@ -130,6 +133,69 @@ pub(crate) const KEY: Target = Target {
     seeds: || vec![Key::p256("vendor").public_pem().into_bytes(), Key::ed25519("other").public_pem().into_bytes()],
 };
 
+pub(crate) const QUOTE: Target = Target {
+    name: "quote",
+    reads: "a TPM's quote: the message, behind which the attestation key's signature stands, and the signature alone",
+    memory: MIB,
+    longest: 4 << 10,
+    run: |input| {
+        let key = Key::p256("attestation");
+        let (Ok(ak), Ok(pcrs)) = (TrustedKey::from_pem(key.public_pem().as_bytes()), Pcrs::new([(0, [1; 32]), (7, [2; 32])].into())) else {
+            return;
+        };
+        let Ok(expected) = Expected::new(&ak, &NONCE, &pcrs) else { return };
+        // As a message that the key has signed, so that what is behind the signature is reached; and as a signature over a good message.
+        let signed = quote::verify(input, &tpm_signature(&key.sign(input)), &expected, &mut Vec::new());
+        let other = quote::verify(&quoted(), input, &expected, &mut Vec::new());
+        for answer in [signed, other] {
+            if let Err(rejection) = answer {
+                assert!(rejection.to_string().len() < 4096, "a refusal is one line that a person reads");
+            }
+        }
+    },
+    seeds: || {
+        let mut other_bank = quoted();
+        // The bank's algorithm, at the end but the digest of the registers: SHA-1.
+        let place = other_bank.len() - (2 + 32) - (2 + 1 + 3);
+        other_bank.splice(place..place + 2, [0, 4]);
+        vec![quoted(), other_bank, tpm_signature(&Key::p256("attestation").sign(&quoted()))]
+    },
+};
+
+/// A `TPMS_ATTEST` (TPM 2.0 Library, Part 2, §10.12.12) that answers the question of the target.
+fn quoted() -> Vec<u8> {
+    let digest = sha256(&[[1; 32], [2; 32]].concat());
+    let parts: [&[u8]; 12] = [
+        b"\xffTCG\x80\x18", // made by a TPM; a quote
+        &[0, 34, 0, 0x0b],  // the signer's name, SHA-256
+        &[9; 32],
+        &[0, 16], // the nonce
+        &NONCE,
+        &[0, 0, 0, 0, 0, 0, 0, 5],    // milliseconds
+        &[0, 0, 0, 3, 0, 0, 0, 2, 1], // resets, restarts, safe
+        &[0, 0, 0, 0, 0, 0, 0, 1],    // firmware
+        &[0, 0, 0, 1, 0, 0x0b, 3],    // one bank, SHA-256, three bytes of bits
+        &[0x81, 0, 0],                // registers 0 and 7
+        &[0, 32],
+        &digest,
+    ];
+    parts.concat()
+}
+
+/// A `TPMT_SIGNATURE` (§11.3.4) of an ECDSA signature in ASN.1 (RFC 3279 §2.2.3), whose two numbers may have a zero in front.
+fn tpm_signature(der: &[u8]) -> Vec<u8> {
+    let mut out = vec![0, 0x18, 0, 0x0b];
+    let mut rest = der.get(2..).unwrap_or_default();
+    while let [_integer, length, tail @ ..] = rest {
+        let (number, tail) = tail.split_at(usize::from(*length).min(tail.len()));
+        let number = number.strip_prefix(&[0]).unwrap_or(number);
+        out.extend([0, u8::try_from(number.len()).unwrap_or(u8::MAX)]);
+        out.extend(number);
+        rest = tail;
+    }
+    out
+}
+
 /// A gateway that trusts one virtual sigstore, one workflow and two keys.
 struct World {
     sigstore: Instance,
@@ -188,8 +254,25 @@ fn statement(predicate_type: &str, predicate: &serde_json::Value) -> String {
     .to_string()
 }
 
+/// What the host was sent with the question.
+const NONCE: [u8; 16] = [7; 16];
 /// The empty core module, followed by a custom section.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0\0\x07\x04test\x2a\x2b";
 const WORKFLOW: &str = "https://github.example/acme/voice/.github/workflows/release.yml@refs/tags/v1.2";
 const PATTERN: &str = "https://github.example/acme/voice/.github/workflows/release.yml@refs/tags/*";
 const ISSUER: &str = "https://token.actions.example";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_search_for_quotes_begins_from_one_that_verifies() {
+        let key = Key::p256("attestation");
+        let ak = TrustedKey::from_pem(key.public_pem().as_bytes()).unwrap();
+        let pcrs = Pcrs::new([(0, [1; 32]), (7, [2; 32])].into()).unwrap();
+        let expected = Expected::new(&ak, &NONCE, &pcrs).unwrap();
+        quote::verify(&quoted(), &tpm_signature(&key.sign(&quoted())), &expected, &mut Vec::new()).unwrap();
+    }
+}

@@ -39,6 +39,7 @@ pub const TARGETS: &[&Target] = &[
     &admission::TRUSTED_ROOT,
     &admission::REVOCATIONS,
     &admission::KEY,
+    &admission::QUOTE,
     &policy::POLICY,
     &policy::HOST,
     &policy::IMPORTS,
@@ -120,7 +121,7 @@ mod tests {
         let _alone = ALONE.lock();
         const LARGE: usize = 24 * MIB;
         // These take the input as it comes; the others make something larger of it first.
-        for name in ["bundle", "trusted-root", "revocations", "key", "policy", "host"] {
+        for name in ["bundle", "trusted-root", "revocations", "key", "quote", "policy", "host"] {
             let target = target(name).unwrap();
             let seed = (target.seeds)().swap_remove(0);
             let pads: [&[u8]; 6] = [b" ", b"[", b"{\"a\":", b"[1,", b"\"\\u0000", b"a = 1\n"];
