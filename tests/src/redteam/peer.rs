@@ -42,7 +42,7 @@ pub fn attempt(name: &str, lane: &Lane) -> Option<()> {
         "standby-again" => frame(lane, &FromWorker::Standby),
         "refused-late" => frame(lane, &FromWorker::Refused { reason: "\u{1b}[2J".repeat(1000) }),
         "finished-unknown" => frame(lane, &finished(u64::MAX - 1)),
-        // A fresh worker's first invocation is number 1: its end, with every number as large as it can be, while it still runs.
+        // A fresh worker's first invocation is number 1: its end on its own ring, with every other number as large as it can be, while it still runs.
         "finished-forged" => frame(lane, &finished(1)),
         "finished-flood" => flood(|| frame(lane, &finished(u64::MAX))),
         "stalled-unknown" => frame(lane, &FromWorker::GraphStalled { graph: u16::MAX }),
@@ -77,7 +77,7 @@ pub fn attempt(name: &str, lane: &Lane) -> Option<()> {
 fn finished(id: u64) -> FromWorker {
     let most = Timing { instantiate_ns: u64::MAX, run_ns: u64::MAX, compute_ns: u64::MAX, engine_ns: u64::MAX, memory: u64::MAX };
     let outcome = Outcome::Trapped("\u{1b}[2J\n{{\"".repeat(2000));
-    FromWorker::Finished(Finished { id, instance: u32::MAX, outcome, produced: u64::MAX, timing: most })
+    FromWorker::Finished(Finished { id, ring: 0, outcome, produced: u64::MAX, timing: most })
 }
 
 fn frame(lane: &Lane, frame: &FromWorker) {
