@@ -2,7 +2,7 @@
 //!
 //! Runs in: language host.
 //! Invariant: whatever the model's author, a worker or a guest wrote, the worst that comes of it is an error to that worker or the end of this process.
-//! Does not: open files, see a guest's directories, reach a network. It is the only program of the product that has C++ in it.
+//! Does not: open files, see a guest's directories, reach a network. It is the only program of the product that is built with C++ in it.
 //!
 //! [`host`] is the life of the process in order; [`gguf`] looks at a model before the engine does; [`session`] is one context's way from prompt to answer;
 //! [`sys`] is the engine.
