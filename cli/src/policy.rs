@@ -1,11 +1,14 @@
-//! `policy check`: every mistake in policy files, before they reach a gateway.
+//! `edgeguard policy`: policies checked, compared, asked and put in form, before they reach a gateway.
 //!
 //! Runs in: command line.
 //! Does not: need the daemon, or change anything.
 
+mod can;
+mod diff;
 mod files;
 mod fmt;
 mod host;
+mod read;
 mod rewrite;
 mod schema;
 
@@ -25,11 +28,15 @@ use serde_json::json;
 use crate::ExitCode;
 use crate::output;
 
-/// Check policy files.
+/// Check policy files, compare them, and ask them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
+    /// Ask whether a module may read or write a path or use a graph, and hear the rule that decides.
+    Can(can::CanArgs),
     /// Report every mistake in policy files, with its place, its code and what to do.
     Check(CheckArgs),
+    /// Say what a change of policies allows and no longer allows: powers, not lines.
+    Diff(diff::DiffArgs),
     /// Put policy files into their canonical form.
     Fmt(fmt::FmtArgs),
     /// Print the format as a JSON Schema, for editors.
@@ -56,7 +63,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE", default_value = "/etc/edgeguard/edgeguard.toml", requires = "host")]
     config: PathBuf,
 
-    /// `human`: diagnostics on standard error, a line for each file on standard output. `json`: everything on standard output.
+    /// `human`: diagnostics on standard error, a line for each file on standard output. `json`, `sarif` (2.1.0) and `github` (workflow commands): everything on standard output.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
 }
@@ -70,17 +77,23 @@ Examples:
   edgeguard policy check voice-gate.toml --module voice-gate.wasm   and what the module asks for
   edgeguard policy check /etc/edgeguard/policy.d --host             and what this host has
   edgeguard policy check policy.d --format json                     for machines
+  edgeguard policy check policy.d --format github                   annotations in a pull request
+  edgeguard policy check policy.d --format sarif > check.sarif      for code scanning
   edgeguard explain EG014                                           what a code means";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Human,
     Json,
+    Sarif,
+    Github,
 }
 
 pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
     match command {
+        PolicyCommand::Can(args) => can::run(args),
         PolicyCommand::Check(args) => run_check(args),
+        PolicyCommand::Diff(args) => diff::run(args),
         PolicyCommand::Fmt(args) => fmt::run(args),
         PolicyCommand::Schema(args) => schema::run(args),
     }
@@ -91,6 +104,11 @@ fn run_check(args: &CheckArgs) -> ExitCode {
     match args.format {
         Format::Human => report.print_human(),
         Format::Json => report.print_json(),
+        Format::Sarif => output::data(&format!("{:#}\n", edgeguard_policy::report::sarif(report.all(), env!("CARGO_PKG_VERSION")))),
+        Format::Github => {
+            output::data(&edgeguard_policy::report::github(report.all()));
+            report.print_summary();
+        }
     }
     if report.errors() == 0 { ExitCode::Ok } else { ExitCode::Usage }
 }
@@ -218,10 +236,20 @@ impl Report {
         }
         let lines: Vec<String> = self.files.iter().map(Checked::line).collect();
         output::data(&lines.concat());
+        self.print_summary();
         if self.errors() > 0 {
             let first = self.all().flat_map(Diagnostics::iter).find(|d| d.severity() == edgeguard_policy::Severity::Error);
             let hint = first.map(|d| format!("; `edgeguard explain {}` says more", d.code())).unwrap_or_default();
             output::say(&format!("{}{hint}\n", count(self.errors(), self.warnings())));
+        }
+    }
+
+    /// Of more than one file, how many stand; nothing where all do.
+    fn print_summary(&self) {
+        let bad = self.files.iter().filter(|c| c.found.errors() > 0).count();
+        if self.files.len() > 1 && bad > 0 {
+            let good = self.files.len() - bad;
+            output::say(&format!("{} files: {good} stand, {bad} with errors\n", self.files.len()));
         }
     }
 

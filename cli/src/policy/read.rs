@@ -1,0 +1,37 @@
+//! Policies that a command works with whole: read, understood, and by the module that each names.
+//!
+//! Runs in: command line.
+//! Does not: go on with a policy that has a mistake.
+
+use std::path::Path;
+
+use edgeguard_policy::Diagnostic;
+use edgeguard_policy::Diagnostics;
+use edgeguard_policy::MAX_TEXT;
+use edgeguard_policy::Policy;
+
+use super::files;
+use crate::ExitCode;
+use crate::output;
+
+/// The policy in a file; its mistakes are said, and its warnings are not: `policy check` does that.
+pub(crate) fn one(path: &Path) -> Result<Policy, ExitCode> {
+    let bytes = files::read(path, MAX_TEXT as u64).map_err(|d| refused(&d.into()))?;
+    edgeguard_policy::parse_bytes(&path.display().to_string(), &bytes).map_err(|found| refused(&found))
+}
+
+/// The policies in a file or a directory, each of another module. All that is wrong is said before this fails.
+pub(crate) fn all(path: &Path) -> Result<Vec<Policy>, ExitCode> {
+    let list = files::policies(path).map_err(|d| refused(&d.into()))?;
+    let read: Vec<Result<Policy, ExitCode>> = list.iter().map(|(file, _)| one(file)).collect();
+    let policies: Vec<Policy> = read.into_iter().collect::<Result<_, _>>()?;
+    let found = edgeguard_policy::check_set(&policies);
+    if found.errors() > 0 { Err(refused(&found)) } else { Ok(policies) }
+}
+
+fn refused(found: &Diagnostics) -> ExitCode {
+    output::say(&found.render(output::colour()));
+    let first = found.iter().next().map(Diagnostic::code);
+    output::say(&first.map(|code| format!("\n`edgeguard explain {code}` says more\n")).unwrap_or_default());
+    ExitCode::Usage
+}
