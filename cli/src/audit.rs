@@ -8,6 +8,7 @@ mod checkpoint;
 mod export;
 mod search;
 mod show;
+mod stamp;
 mod stats;
 mod tail;
 mod verify;

@@ -9,15 +9,18 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use clap::Args;
+use edgeguard_attest::StampAuthority;
 use edgeguard_audit::Note;
 use edgeguard_audit::VerifierKey;
 use edgeguard_audit::proof;
 
 use super::Place;
+use super::stamp;
 use crate::ExitCode;
 use crate::output;
 
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct CheckpointArgs {
     #[command(flatten)]
     place: Place,
@@ -27,16 +30,53 @@ pub(crate) struct CheckpointArgs {
     /// Write the tree into this folder as tiles (c2sp.org/tlog-tiles) instead, for a web server or a witness.
     #[arg(long, value_name = "DIR", conflicts_with = "key")]
     tiles: Option<PathBuf>,
+    /// Also write the question for a timestamp authority (RFC 3161) over the checkpoint that is printed; the file must not be there.
+    #[arg(long, value_name = "FILE.tsq", conflicts_with_all = ["key", "tiles"])]
+    rfc3161_request: Option<PathBuf>,
+    /// Print the checkpoint of `--of` with this answer of an authority below it instead.
+    #[arg(long, value_name = "FILE.tsr", requires = "of", conflicts_with_all = ["key", "tiles", "rfc3161_request"])]
+    rfc3161_answer: Option<PathBuf>,
+    /// The checkpoint that the question was written over, as it was printed then.
+    #[arg(long, value_name = "FILE", requires = "rfc3161_answer")]
+    of: Option<PathBuf>,
+    /// Take the answer only if this authority gave it: a file with its certificates in PEM, its own first, its root last; may be repeated.
+    #[arg(long, value_name = "FILE", requires = "rfc3161_answer", value_parser = stamp::authority)]
+    tsa: Vec<StampAuthority>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  edgeguard audit checkpoint --rfc3161-request gw.tsq > gw.note              keep gw.note, carry gw.tsq to an authority
+  edgeguard audit checkpoint --rfc3161-answer gw.tsr --of gw.note > gw.anchor
+  edgeguard audit verify --anchors gw.anchor --tsa authority.pem             what the authority saw, and when";
 
 pub(crate) fn run(args: &CheckpointArgs) -> ExitCode {
     let dir = &args.place.dir;
+    if let (Some(answer), Some(of)) = (&args.rfc3161_answer, &args.of) {
+        return match stamp::import(answer, of, &args.tsa) {
+            Ok(note) => {
+                output::data(&note.to_string());
+                ExitCode::Ok
+            }
+            Err(error) => {
+                output::error(&error);
+                ExitCode::Usage
+            }
+        };
+    }
     let made = if args.key {
         proof::identity(dir).map(|key| key.map(|key| format!("{key}\n"))).map_err(|error| error.to_string())
     } else if let Some(tiles) = &args.tiles {
         proof::write_tiles(dir, tiles).map(|size| Some(format!("tiles over {size} frames\n"))).map_err(|error| super::chain(&error))
     } else {
-        proof::latest(dir).map(|found| found.map(|(_, note)| note.to_string())).map_err(|error| error.to_string())
+        let latest = proof::latest(dir).map(|found| found.map(|(_, note)| note)).map_err(|error| error.to_string());
+        if let (Ok(Some(note)), Some(path)) = (&latest, &args.rfc3161_request)
+            && let Err(error) = stamp::ask(note, path)
+        {
+            output::error(&error);
+            return ExitCode::Usage;
+        }
+        latest.map(|note| note.map(|note| note.to_string()))
     };
     match made {
         Ok(Some(text)) => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::ValueEnum;
+use edgeguard_attest::StampAuthority;
 use edgeguard_audit::Assurance;
 use edgeguard_audit::Note;
 use edgeguard_audit::Trust;
@@ -20,6 +21,8 @@ use super::Place;
 use super::Progress;
 use super::attest;
 use super::checkpoint;
+use super::stamp;
+use super::stamp::Stamped;
 use crate::ExitCode;
 use crate::control::Socket;
 use crate::output;
@@ -35,9 +38,17 @@ pub(crate) struct VerifyArgs {
     /// Checkpoints of this journal that were kept elsewhere: what they are over cannot have changed since.
     #[arg(long, value_name = "FILE")]
     anchors: Option<PathBuf>,
-    /// A witness whose signature below a checkpoint counts; may be repeated.
+    /// A witness whose signature below a checkpoint counts (c2sp.org/tlog-cosignature); may be repeated. A checkpoint that too few of them have signed
+    /// anchors nothing.
     #[arg(long, value_name = "KEY|FILE", value_parser = checkpoint::key)]
     witness: Vec<VerifierKey>,
+    /// How many of the witnesses must have signed a checkpoint before it anchors anything [default: 1 where `--witness` is given].
+    #[arg(long, value_name = "N", requires = "witness")]
+    witnesses: Option<usize>,
+    /// A timestamp authority (RFC 3161): a checkpoint of `--anchors` anchors only if one of these has stamped it. A file with its certificates in PEM,
+    /// its own first, its root last; may be repeated.
+    #[arg(long, value_name = "FILE", requires = "anchors", value_parser = stamp::authority)]
+    tsa: Vec<StampAuthority>,
     /// What the running daemon answered when it was asked with a nonce.
     #[arg(long, value_name = "FILE", requires = "nonce")]
     attest: Option<PathBuf>,
@@ -64,6 +75,8 @@ const EXAMPLES: &str = "\
 Examples:
   edgeguard audit verify                                            the files alone
   edgeguard audit verify --key gw-7.key --anchors gw-7.checkpoints  against what was kept elsewhere
+  edgeguard audit verify --anchors gw-7.cosigned --witness a.key --witness b.key --witness c.key --witnesses 2
+  edgeguard audit verify --anchors gw-7.anchor --tsa authority.pem  and what a timestamp authority saw
   edgeguard audit verify --live --key gw-7.key                      and against the running daemon: nothing is cut off its end
 
 The verdict stands on the first line and in the exit code: 0 all that was asked for holds, 6 an unfinished end, 7 tampered with,
@@ -97,16 +110,22 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
             Err(code) => return code,
         };
     }
+    let stamped = stamp::sort(&mut trust, &args.tsa);
     let mut progress = Progress::new();
     let found = edgeguard_audit::verify_with(&args.place.dir, &trust, |done, of| {
         progress.show(|| format!("checked {done} of {of} frames"));
     });
     progress.end();
     if args.json {
-        let json = serde_json::to_string(&found).unwrap_or_default();
+        let mut json = serde_json::to_value(&found).unwrap_or_default();
+        if let Some(fields) = json.as_object_mut() {
+            let stamps = good(&found, &stamped)
+                .map(|stamp| serde_json::json!({ "frames": stamp.frames, "time": stamp.time.to_string(), "authority": stamp.authority }));
+            fields.insert("stamps".to_owned(), stamps.collect());
+        }
         output::data(&format!("{json}\n"));
     } else {
-        output::data(&words(&found, args.key.is_some()));
+        output::data(&words(&found, &stamped, args.key.is_some()));
     }
     match found.verdict {
         Verdict::Ok => code(found.assurance, required(args)),
@@ -121,7 +140,25 @@ fn trust(args: &VerifyArgs) -> Result<Trust, String> {
     let anchors = args.anchors.as_deref().map(|path| checkpoint::notes(&checkpoint::read(path)?, path)).transpose()?.unwrap_or_default();
     let answer = args.attest.as_deref().map(answer).transpose()?;
     let liveness = answer.zip(args.nonce.clone().map(|Nonce(nonce)| nonce));
-    Ok(Trust { identity: args.key.clone(), anchors, witnesses: args.witness.clone(), liveness, contents: args.contents })
+    let threshold = args.witnesses.unwrap_or(usize::from(!args.witness.is_empty()));
+    let mut keys: Vec<&[u8; 32]> = args.witness.iter().map(VerifierKey::public).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if args.witnesses == Some(0) || threshold > keys.len() {
+        return Err(format!(
+            "`--witnesses {threshold}`: expected 1 to {}, as so many different keys are given with `--witness`",
+            keys.len()
+        ));
+    }
+    Ok(Trust {
+        identity: args.key.clone(),
+        anchors,
+        doubted: Vec::new(),
+        witnesses: args.witness.clone(),
+        threshold,
+        liveness,
+        contents: args.contents,
+    })
 }
 
 fn answer(path: &Path) -> Result<Note, String> {
@@ -150,7 +187,12 @@ fn code(found: Assurance, required: Require) -> ExitCode {
     }
 }
 
-fn words(found: &Verification, key_given: bool) -> String {
+/// The stamps of checkpoints that were held against the journal and are of its history.
+fn good<'a>(found: &'a Verification, stamped: &'a [Stamped]) -> impl Iterator<Item = &'a Stamped> {
+    stamped.iter().filter(|stamp| stamp.frames <= found.anchored && found.verdict == Verdict::Ok)
+}
+
+fn words(found: &Verification, stamped: &[Stamped], key_given: bool) -> String {
     let verdict = match &found.verdict {
         Verdict::Ok => match found.assurance {
             Assurance::Anchored => "ok: every frame is there, in its order, as it was written and sealed, and anchored",
@@ -208,6 +250,15 @@ fn words(found: &Verification, key_given: bool) -> String {
         ("to", rfc3339(found.last_time)),
         ("head", found.head.clone()),
     ]);
+    for anchor in &found.anchors {
+        for (witness, time) in &anchor.witnesses {
+            let time = rfc3339(time.saturating_mul(1_000_000_000));
+            rows.push(("witness", format!("`{}` signed the first {} frames at {time}", printable(witness.as_bytes()), anchor.frames)));
+        }
+    }
+    for stamp in good(found, stamped) {
+        rows.push(("stamp", format!("the first {} frames existed at {}, by sha256:{}", stamp.frames, stamp.time, stamp.authority)));
+    }
     for (name, value) in rows {
         text.push_str(&format!("{name:8} {value}\n"));
     }

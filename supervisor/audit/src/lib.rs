@@ -88,6 +88,7 @@ pub use statement::NONCE_LEN;
 pub use text::printable;
 pub use time::parse_since;
 pub use time::rfc3339;
+pub use verify::Anchored;
 pub use verify::Assurance;
 pub use verify::Trust;
 pub use verify::Verdict;

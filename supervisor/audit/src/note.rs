@@ -19,6 +19,10 @@ use crate::tree::sha256;
 pub const MAX_NOTE: usize = 64 << 10;
 /// Signatures of one note that are looked at.
 const MAX_SIGNATURES: usize = 32;
+/// A timestamp authority's answer is at most this long, in bytes.
+const MAX_STAMP: usize = 16 << 10;
+/// The name that such an answer stands behind. Who gave it is in the answer.
+const STAMP: &str = "rfc3161";
 /// A key's name is at most this long, in bytes.
 const MAX_NAME: usize = 200;
 
@@ -207,6 +211,28 @@ impl Note {
         Signed::Bad
     }
 
+    /// The RFC 3161 answers below it, DER: what a timestamp authority has signed over this text. Nothing of them is checked.
+    pub fn stamps(&self) -> impl Iterator<Item = &[u8]> {
+        let id = stamp_id();
+        let own = move |(name, bytes): &&(String, Vec<u8>)| name == STAMP && bytes.starts_with(&id);
+        self.signatures.iter().filter(own).filter_map(|(_, bytes)| bytes.get(4..))
+    }
+
+    /// Puts the answer of a timestamp authority below it.
+    ///
+    /// # Errors
+    /// [`BadNote::Long`] if it is over 16 KiB or the note has no place for it; [`BadNote::Form`] if it is empty.
+    pub fn add_stamp(&mut self, answer: &[u8]) -> Result<(), BadNote> {
+        if answer.is_empty() {
+            return Err(BadNote::Form);
+        }
+        if answer.len() > MAX_STAMP || self.signatures.len() >= MAX_SIGNATURES {
+            return Err(BadNote::Long);
+        }
+        self.signatures.push((STAMP.to_owned(), [&stamp_id(), answer].concat()));
+        if self.to_string().len() > MAX_NOTE { Err(BadNote::Long) } else { Ok(()) }
+    }
+
     /// Signs it with one more key.
     pub(crate) fn sign(&mut self, key: &NoteKey) {
         let mut bytes = key.verifier.id().to_vec();
@@ -257,6 +283,11 @@ pub(crate) fn key_name(origin: &str) -> String {
     let name: String = origin.chars().map(|c| if c.is_whitespace() || c.is_control() || c == '+' { '-' } else { c }).collect();
     let (name, _) = crate::text::cut(&name, MAX_NAME - 16);
     if name.is_empty() { "journal".to_owned() } else { name.to_owned() }
+}
+
+/// The id of an answer's line: type 0xff, which is nobody's, and what kind of signature it is.
+fn stamp_id() -> [u8; 4] {
+    sha256(&[STAMP.as_bytes(), b"\n", &[0xff], b"rfc3161-timestamp"]).first_chunk().copied().unwrap_or_default()
 }
 
 fn is_name(name: &str) -> bool {
@@ -313,6 +344,20 @@ mod tests {
         assert_eq!(witness.to_string().parse(), Ok(witness.clone()));
         note.signatures[0].1[11] ^= 1;
         assert_eq!(note.signed_by(&witness), Signed::Bad);
+    }
+
+    #[test]
+    fn a_stamp_is_a_line_of_the_note_and_leaves_its_text_alone() {
+        let key = NoteKey::from_seed("a", &[7; 32]).unwrap();
+        let mut note = Note::new("a\n1\n".into());
+        note.sign(&key);
+        assert_eq!(note.stamps().count(), 0);
+        note.add_stamp(&[0x30, 3, 1, 2, 3]).unwrap();
+        let note = Note::parse(&note.to_string()).unwrap();
+        assert_eq!(note.stamps().collect::<Vec<_>>(), [&[0x30, 3, 1, 2, 3]]);
+        assert_eq!((note.text(), note.signed_by(key.verifier())), ("a\n1\n", Signed::Good(None)));
+        assert_eq!(note.clone().add_stamp(&[0; MAX_STAMP + 1]), Err(BadNote::Long));
+        assert_eq!(note.clone().add_stamp(&[]), Err(BadNote::Form));
     }
 
     proptest! {

@@ -16,7 +16,6 @@ use serde::Serialize;
 use crate::frame::FrameType;
 use crate::leaves::LEAF_LEN;
 use crate::note::Note;
-use crate::note::Signed;
 use crate::note::VerifierKey;
 use crate::read::BadContent;
 use crate::read::Content;
@@ -82,12 +81,27 @@ pub struct Trust {
     pub identity: Option<VerifierKey>,
     /// Checkpoints of it that were kept elsewhere.
     pub anchors: Vec<Note>,
+    /// Checkpoints of it that are held against it, and prove nothing to whoever asks: not stamped by a timestamp authority that is trusted, say.
+    pub doubted: Vec<Note>,
     /// Witnesses whose signatures below a checkpoint count.
     pub witnesses: Vec<VerifierKey>,
+    /// How many of them must have signed a checkpoint before it anchors anything; one that stands in the journal itself needs at least one.
+    pub threshold: usize,
     /// What the running daemon has answered, and what it was asked with.
     pub liveness: Option<(Note, Vec<u8>)>,
     /// Reads every call, also those that a seal covers.
     pub contents: bool,
+}
+
+/// A checkpoint that was held against the journal and is of its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Anchored {
+    /// How many frames it is over.
+    pub frames: u64,
+    /// Whether it anchors them, by what was asked for.
+    pub counts: bool,
+    /// The trusted witnesses that have signed it, and when they say they did, in seconds since 1970.
+    pub witnesses: Vec<(String, u64)>,
 }
 
 /// The verdict, and what was counted up to it.
@@ -108,6 +122,8 @@ pub struct Verification {
     pub frames: u64,
     /// Frames below this are known elsewhere.
     pub anchored: u64,
+    /// What vouches for that, one entry for each checkpoint that was held against the journal.
+    pub anchors: Vec<Anchored>,
     /// Frames below this are signed for; those from here on are open.
     pub sealed: u64,
     /// Frames that were deleted in order.
@@ -151,6 +167,7 @@ pub fn verify_with(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)
         live: is_live(dir),
         frames: 0,
         anchored: 0,
+        anchors: Vec::new(),
         sealed: 0,
         retired: 0,
         epoch: 0,
@@ -420,13 +437,21 @@ impl<'a> State<'a> {
         let frames = found.frames;
         let whole = |why: &str| Verdict::Tampered { place: "the journal".into(), why: why.into(), from: 0, to: frames };
         let Some(began) = self.chain.began() else {
-            let wanted = self.trust.identity.is_some() || !self.trust.anchors.is_empty() || self.trust.liveness.is_some();
+            let wanted = self.trust.identity.is_some()
+                || !(self.trust.anchors.is_empty() && self.trust.doubted.is_empty())
+                || self.trust.liveness.is_some();
             if wanted || checkpoints.there || found.retired > 0 {
                 return Err(whole("it holds no seal, and should"));
             }
             return Ok(());
         };
-        let known = self.trust.anchors.iter().chain(self.trust.liveness.as_ref().map(|(note, _)| note)).chain(&self.anchors);
+        let known = self
+            .trust
+            .anchors
+            .iter()
+            .chain(&self.trust.doubted)
+            .chain(self.trust.liveness.as_ref().map(|(note, _)| note))
+            .chain(&self.anchors);
         let sizes = checkpoints.sizes().chain(known.filter_map(seals::size_of));
         let roots = seals::roots(reader.leaves(), sizes.filter(|size| *size <= frames));
         let roots = roots.map_err(|error| Verdict::Unreadable { why: format!("`leaves`: {error}") })?;
@@ -457,14 +482,18 @@ impl<'a> State<'a> {
             let why = "segments are gone, and the frame that says so is not sealed".into();
             return Err(Verdict::Tampered { place: format!("frame {}", retired.said_by), why, from: 0, to: frames });
         }
-        for note in &self.trust.anchors {
-            found.anchored = found.anchored.max(self.chain.anchor(note, frames, &roots, self.trust)?);
-        }
-        for note in &self.anchors {
+        let kept = self.trust.anchors.iter().map(|note| (note, Some(self.trust.threshold)));
+        let doubted = self.trust.doubted.iter().map(|note| (note, None));
+        // The journal's own proves nothing by itself: who has its keys can have put it there.
+        let own = self.anchors.iter().map(|note| (note, Some(self.trust.threshold.max(1))));
+        for (note, needed) in kept.chain(doubted).chain(own) {
             let size = self.chain.anchor(note, frames, &roots, self.trust)?;
-            if self.trust.witnesses.iter().any(|witness| matches!(note.signed_by(witness), Signed::Good(_))) {
+            let witnesses = seals::cosigned(note, frames, &self.trust.witnesses)?;
+            let counts = needed.is_some_and(|needed| witnesses.len() >= needed);
+            if counts {
                 found.anchored = found.anchored.max(size);
             }
+            found.anchors.push(Anchored { frames: size, counts, witnesses });
         }
         if let Some((note, nonce)) = &self.trust.liveness {
             found.anchored = found.anchored.max(self.chain.alive(note, nonce, frames, &roots)?);

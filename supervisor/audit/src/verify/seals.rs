@@ -188,6 +188,26 @@ impl Chain {
     }
 }
 
+/// The witnesses that have signed a checkpoint, each key once, and when they say they did.
+pub(crate) fn cosigned(note: &Note, frames: u64, witnesses: &[VerifierKey]) -> Result<Vec<(String, u64)>, Broken> {
+    let mut keys: Vec<&[u8; 32]> = Vec::new();
+    let mut found = Vec::new();
+    for witness in witnesses {
+        match note.signed_by(witness) {
+            Signed::Good(time) if !keys.contains(&witness.public()) => {
+                keys.push(witness.public());
+                found.push((witness.name().to_owned(), time.unwrap_or(0)));
+            }
+            Signed::Good(_) | Signed::Absent => {}
+            Signed::Bad => {
+                let why = format!("it says that the witness `{}` has signed it, which is not true", witness.name());
+                return Err(Broken { place: "the anchor".into(), why, from: 0, to: frames });
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The journal's own checkpoints, and what stands behind the last whole one.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints {
