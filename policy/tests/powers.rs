@@ -255,6 +255,9 @@ fn a_sibling_with_a_longer_name_and_a_way_up_are_outside() {
     assert!(can_path(&policy, Deed::Read, "audio").is_err() && can_path(&policy, Deed::Read, "/a\nb").is_err());
     let closed = base("instances = 4", "instances = 4\nopen-files = 0");
     assert!(!can_path(&closed, Deed::Read, "/var/lib/gateway/audio/x").unwrap().allowed);
+    // Removing a file opens none.
+    let closed = parse(&common::BASE.replace("instances = 4", "instances = 4\nopen-files = 0").replace("\"read\"", "\"read-write\""));
+    assert!(can_path(&closed, Deed::Write, "/var/lib/gateway/audio/x").unwrap().allowed);
 }
 
 #[test]

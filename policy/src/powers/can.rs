@@ -67,8 +67,10 @@ pub fn can_path(policy: &Policy, deed: Deed, path: &str) -> Result<Answer, &'sta
             format!("`{host}` is granted with `access = \"read-write\"`: what is in it may be changed, the directory itself not replaced");
         return answer(true, why, Some(Place::Dir(i)));
     }
-    if policy.limits.open_files == 0 && judged != host {
-        let why = format!("`{host}` is granted, but `limits.open-files` is 0: no file in it can be opened");
+    // Making directories, renaming and removing need no open file; so only reading depends on this limit.
+    if deed == Deed::Read && policy.limits.open_files == 0 && judged != host {
+        let why =
+            format!("`{host}` is granted, but `limits.open-files` is 0: no file in it can be opened, though names and sizes can be seen");
         return answer(false, why, Some(Place::Dir(i)));
     }
     let access = if dir.access == Access::Read { "read" } else { "read-write" };
