@@ -121,11 +121,6 @@ impl Resolver<'_> {
         if encoding == Encoding::Gguf {
             let context = self.count(table, "context", bounds::CONTEXT, Some(bounds::DEFAULT_CONTEXT));
             let contexts = self.count(table, "contexts", bounds::CONTEXTS, Some(bounds::DEFAULT_CONTEXTS));
-            if let Some(span) = table.span_of("computes") {
-                let help = "leave the key out: `contexts` says how many guests have an answer under way";
-                self.report(Code::Misplaced, "`computes` means nothing for a language model", &span, "a model of another format", help);
-                return None;
-            }
             return Some(Some(LanguageBounds { context: context?.value, contexts: contexts?.value }));
         }
         let mut good = true;

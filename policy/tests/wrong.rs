@@ -132,9 +132,8 @@ fn grants() -> Vec<Case> {
         ("contexts_of_no_language_model", base("\"cpu\"", "\"cpu\"\ncontext = 64\ncontexts = 2"), &[Misplaced, Misplaced]),
         (
             "language_model_out_of_bounds",
-            base("\"onnx\"", "\"gguf\"")
-                .replace("\"cpu\"", "\"cpu\"\ncontext = 8\ncontexts = 65\nthreads = 0\nmemory = \"1 MiB\"\ncomputes = 2"),
-            &[OutOfBounds, OutOfBounds, OutOfBounds, OutOfBounds, Misplaced],
+            base("\"onnx\"", "\"gguf\"").replace("\"cpu\"", "\"cpu\"\ncontext = 8\ncontexts = 65\nthreads = 0\nmemory = \"1 MiB\""),
+            &[OutOfBounds, OutOfBounds, OutOfBounds, OutOfBounds],
         ),
         ("same_directory_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/b", "/srv/x", "read-write"))), &[Overlap]),
         ("same_guest_path_twice", with(&(dir("/a", "/srv/x", "read") + &dir("/a", "/srv/y", "read"))), &[Overlap]),

@@ -179,7 +179,7 @@ pub(super) const POLICY: &[Row] = &[
     row("graph.encoding", OneOf(&["onnx", "gguf", "ggml"]), "The model's format. `ggml` is wasi-nn's name for `gguf`."),
     row("graph.target", OneOf(&["cpu"]), "Where the model is computed. No target ever falls back to another."),
     row("graph.engine", OneOf(&["rten", "onnxruntime", "llama.cpp"]), "What computes it; no engine ever takes another's place. Default: rten for onnx, llama.cpp for gguf."),
-    row("graph.computes", number(bounds::COMPUTES), "Computes at once. Default: for rten as many as there are processors, at most 4; for onnxruntime 1."),
+    row("graph.computes", number(bounds::COMPUTES), "Computes at once. Default: for rten as many as there are processors, at most 4; for onnxruntime and llama.cpp 1."),
     row("graph.threads", number(bounds::COMPUTES), "Threads for one compute. Default: 1."),
     row("graph.memory", Size, "The most memory for the model and its computes, 64 MiB to 1024 GiB. Default: what the machine has."),
     row("graph.context", number(bounds::CONTEXT), "For language models: tokens of one context, prompt and answer together. Default: 2048."),

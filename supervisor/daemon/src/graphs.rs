@@ -328,7 +328,7 @@ impl GraphKey {
             Engine::Rten => processors.clamp(1, 4),
             // Each is a session with weights of its own.
             Engine::OnnxRuntime => 1,
-            // One step of one context at a time, in turns.
+            // Contexts take turns, step by step.
             Engine::LlamaCpp => 1,
         };
         Self {
