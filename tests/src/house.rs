@@ -122,7 +122,15 @@ impl House {
         for dir in ["libexec", "modules", "models", "policy.d", "run", "state"] {
             fs::create_dir(root.path().join(dir)).unwrap();
         }
-        for program in ["edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph", "edgeguard"] {
+        for program in [
+            "edgeguardd",
+            "edgeguard-compile",
+            "edgeguard-worker",
+            "edgeguard-graph",
+            "edgeguard-onnxruntime",
+            "edgeguard-language",
+            "edgeguard",
+        ] {
             let from = plan.programs.get(program).cloned().unwrap_or_else(|| self::program(program));
             let to = root.path().join("libexec").join(program);
             // The daemon's user may not reach the build folder; the programs lie in the house.

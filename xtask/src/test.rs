@@ -80,8 +80,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn prepare() -> Result<()> {
     guests::run(&guests::Arguments::default())?;
     models::run(&models::Arguments::default())?;
-    if let Err(failure) = models::language(&models::Arguments::default()) {
-        shell::note(format!("no language model: {failure}; tests that need one say so, and fail in CI"));
+    let fetched = [("language model", models::language(&models::Arguments::default()).map(drop)), ("ONNX Runtime", models::engines())];
+    for (what, found) in fetched {
+        if let Err(failure) = found {
+            shell::note(format!("no {what}: {failure}; tests that need it say so, and fail in CI"));
+        }
     }
     speech::run(&speech::Arguments::default())?;
     shell::step("building the programs", || shell::show(cargo(&place::root()).args(["build", "--release", "--workspace", "--bins"])))

@@ -60,7 +60,16 @@ impl Report {
 /// Boots, runs, and reports; or says what is missing on this machine. What goes wrong once nothing is missing is in the report.
 pub fn boot() -> Result<Report, String> {
     let programs = place::programs();
-    for program in ["edgeguard", "edgeguardd", "edgeguard-compile", "edgeguard-worker", "edgeguard-graph", "edgeguard-export"] {
+    for program in [
+        "edgeguard",
+        "edgeguardd",
+        "edgeguard-compile",
+        "edgeguard-worker",
+        "edgeguard-graph",
+        "edgeguard-language",
+        "edgeguard-onnxruntime",
+        "edgeguard-export",
+    ] {
         if !programs.join(program).exists() {
             return Err(format!("`{program}` is not built: cargo build --release --workspace --bins"));
         }
