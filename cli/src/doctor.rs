@@ -1,11 +1,16 @@
-//! `doctor`: what this host can enforce, what it is needed for, and what to do about each gap.
+//! `doctor`: what this host can enforce, what it is needed for, and what to do about each gap; and which model engines it has.
 //!
 //! Runs in: command line.
 //! Does not: change anything, or ask the daemon. What a running worker really got is in its journal record.
 
+mod engines;
+
 use std::fmt::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
+use edgeguard_policy::HostConfig;
 use edgeguard_sandbox::host;
 use edgeguard_sandbox::host::HostSupport;
 use edgeguard_sandbox::host::Need;
@@ -24,12 +29,24 @@ pub(crate) struct DoctorArgs {
     /// The Landlock ABI that workers require, as `require.landlock` in `edgeguard.toml`.
     #[arg(long, value_name = "ABI", default_value_t = 3)]
     landlock: u32,
+
+    /// The host's file, which says where the engines are; where there is none, its defaults.
+    #[arg(long, value_name = "FILE", default_value = "/etc/edgeguard/edgeguard.toml")]
+    config: PathBuf,
 }
 
 pub(crate) fn run(args: DoctorArgs) -> ExitCode {
     let support = host::probe(args.landlock);
+    let config = match config(&args.config) {
+        Ok(config) => config,
+        Err(error) => {
+            output::error(&error);
+            return ExitCode::Usage;
+        }
+    };
+    let engines = engines::probe(&config);
     if args.json {
-        match serde_json::to_string_pretty(&Json { can_confine: support.can_confine(), rows: &support.rows }) {
+        match serde_json::to_string_pretty(&Json { can_confine: support.can_confine(), rows: &support.rows, engines: &engines }) {
             Ok(text) => output::data(&format!("{text}\n")),
             Err(error) => {
                 output::error(&format!("cannot write JSON: {error}"));
@@ -38,6 +55,7 @@ pub(crate) fn run(args: DoctorArgs) -> ExitCode {
         }
     } else {
         output::data(&table(&support));
+        output::data(&engine_table(&engines));
     }
     if support.can_confine() { ExitCode::Ok } else { ExitCode::Unconfinable }
 }
@@ -46,6 +64,31 @@ pub(crate) fn run(args: DoctorArgs) -> ExitCode {
 struct Json<'a> {
     can_confine: bool,
     rows: &'a [host::Row],
+    engines: &'a [engines::Engine],
+}
+
+/// The host's file. A host without one has the defaults; one with a wrong one gets its mistakes.
+fn config(path: &Path) -> Result<HostConfig, String> {
+    match std::fs::read(path) {
+        Ok(bytes) => edgeguard_policy::parse_host_bytes(&path.display().to_string(), &bytes).map_err(|found| found.to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HostConfig::default()),
+        Err(error) => Err(format!("cannot read `{}`: {error}", path.display())),
+    }
+}
+
+/// One line for each engine, the advice under it. A missing engine stops nobody but the policies that name it.
+fn engine_table(engines: &[engines::Engine]) -> String {
+    let mut text = String::new();
+    push(&mut text, "");
+    push(&mut text, "engines");
+    for engine in engines {
+        let word = if engine.usable { "usable" } else { "missing" };
+        push(&mut text, &format!("{word:<9} {:<12} {:<5} {:<4} {}", engine.name, engine.encoding, engine.targets.join(","), engine.found));
+        if !engine.advice.is_empty() {
+            push(&mut text, &format!("{:<9} {:<12} → {}", "", "", engine.advice));
+        }
+    }
+    text
 }
 
 /// Aligned columns, the advice under its row, the verdict last.
@@ -122,6 +165,9 @@ no worker starts on this host: something required is missing
 
     #[test]
     fn host_that_cannot_confine_is_exit_code_four() {
-        assert_eq!(run(DoctorArgs { json: true, landlock: u32::MAX }), ExitCode::Unconfinable);
+        assert_eq!(
+            run(DoctorArgs { json: true, landlock: u32::MAX, config: "/nonexistent/edgeguard.toml".into() }),
+            ExitCode::Unconfinable
+        );
     }
 }

@@ -38,7 +38,8 @@ pub(crate) struct VerifyArgs {
     /// With `--policy`: the host's own file, for its trusted root and its limits of time; without it, the defaults count.
     #[arg(long, value_name = "FILE", requires = "policy", conflicts_with = "trusted_root")]
     config: Option<PathBuf>,
-    /// What a host remembers, such as /var/lib/edgeguard/trust: version floors, revocations, the time that was proved.
+    /// What a host remembers, such as /var/lib/edgeguard/trust: version floors, revocations, the time that was proved. Its files alone: a counter in a TPM
+    /// is not asked.
     #[arg(long, value_name = "DIR")]
     trust_dir: Option<PathBuf>,
     /// A trusted public key; may be repeated, and any one of them suffices.

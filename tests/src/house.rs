@@ -31,6 +31,7 @@ use rustix::process::Pid;
 use rustix::process::PidfdFlags;
 use rustix::process::Signal;
 use serde_json::Value;
+use sha2::Digest as _;
 use tempfile::TempDir;
 
 pub use crate::answer::Answer;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub standby: bool,
     /// `control.invokers`
     pub invokers: Vec<String>,
+    /// ONNX Runtime's library, which the host's file names and pins.
+    pub onnxruntime: Option<PathBuf>,
     /// Where the state is, if not in the house.
     pub state: Option<PathBuf>,
 }
@@ -149,7 +152,7 @@ impl House {
 
     fn host_file(&self, plan: &Plan) -> String {
         let path = |name: &str| self.path(name).display().to_string();
-        format!(
+        let mut text = format!(
             "version = 1\n[paths]\npolicy = {:?}\nstate = {:?}\nruntime = {:?}\nlibexec = {:?}\n[control]\ninvokers = {:?}\n[workers]\nstandby = {}\n",
             path("policy.d"),
             self.state.display().to_string(),
@@ -157,7 +160,12 @@ impl House {
             path("libexec"),
             plan.invokers,
             plan.standby
-        )
+        );
+        if let Some(library) = &plan.onnxruntime {
+            let digest = hex::encode(sha2::Sha256::digest(fs::read(library).unwrap()));
+            text.push_str(&format!("[engines.onnxruntime]\nlibrary = {:?}\nsha256 = {digest:?}\n", library.display().to_string()));
+        }
+        text
     }
 
     /// A path in the house.

@@ -37,7 +37,7 @@ pub struct Policy {
     /// `limits.table-elements`
     pub table_elements: u32,
     dirs: Vec<(String, PathBuf, &'static str)>,
-    graphs: Vec<(String, PathBuf, String)>,
+    graphs: Vec<(String, PathBuf, String, String)>,
 }
 
 impl Policy {
@@ -92,8 +92,18 @@ impl Policy {
     /// Grants a graph by any digest.
     #[must_use]
     pub fn graph_of(mut self, name: &str, model: &Path, sha256: &str) -> Self {
-        self.graphs.push((name.into(), model.into(), sha256.into()));
+        self.graphs.push((name.into(), model.into(), sha256.into(), "encoding = \"onnx\"\n".into()));
         self
+    }
+
+    /// Grants a graph with its encoding, its engine and so on as they stand in the file.
+    #[must_use]
+    pub fn graph_by(self, name: &str, model: &Path, lines: &str) -> Self {
+        let mut policy = self.graph(name, model);
+        if let Some((.., last)) = policy.graphs.last_mut() {
+            *last = lines.into();
+        }
+        policy
     }
 
     /// The file.
@@ -116,9 +126,8 @@ impl Policy {
         for (guest, host, access) in &self.dirs {
             let _ = write!(text, "[[dir]]\nguest = {guest:?}\nhost = {host:?}\naccess = {access:?}\n");
         }
-        for (name, model, sha256) in &self.graphs {
-            let _ =
-                write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\nencoding = \"onnx\"\ntarget = \"cpu\"\n");
+        for (name, model, sha256, lines) in &self.graphs {
+            let _ = write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\ntarget = \"cpu\"\n{lines}");
         }
         let _ = write!(
             text,

@@ -218,6 +218,16 @@ fn on_a_host_for_signed_policies_only_those_count_and_no_older_one_comes_back() 
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}\n")).unwrap();
     refuses(&house, &["EG2002"]);
+    // Signed again under the number that the other text had.
+    let edited = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&beside).unwrap();
+    house.sign_policy("ops", &file);
+    refuses(&house, &["EG5004", "5 to be the text", "higher number"]);
+    fs::write(&file, edited.strip_suffix('\n').unwrap()).unwrap();
+    fs::remove_file(&beside).unwrap();
+    house.sign_policy("ops", &file);
+    house.reload();
+    house.admits("plain");
     // Genuine, and from before.
     put(&house, Some(4));
     house.sign_policy("ops", &file);
@@ -233,6 +243,41 @@ fn on_a_host_for_signed_policies_only_those_count_and_no_older_one_comes_back() 
     house.sign_policy("ops", &file);
     house.reload();
     house.admits("plain");
+}
+
+/// What a receipt claims is true: where the floors cannot be written, there is none.
+#[test]
+fn a_floor_that_cannot_be_raised_leaves_no_receipt() {
+    let mut house = House::new();
+    house.start();
+    house.install(&Policy::new("plain"), &guest::empty());
+    // In the way of the next write, and of nothing else.
+    fs::create_dir(house.state().join("trust/floors.new")).unwrap();
+    house.reload();
+    house.refuses("plain", "EG5005", &["cannot write the state"]);
+    assert!(house.events("module-admitted").is_empty(), "a receipt for a floor that never rose");
+    fs::remove_dir(house.state().join("trust/floors.new")).unwrap();
+    house.reload();
+    house.admits("plain");
+    assert_eq!(house.events("module-admitted").len(), 1);
+}
+
+#[test]
+fn a_module_that_is_signed_again_shows_its_new_proofs_and_keeps_its_worker() {
+    let mut house = House::new();
+    house.put_policy(&Policy::new("says").with(|policy| policy.signers = Some(releases(&house))));
+    house.release("says", 2, &says(2));
+    house.start();
+    house.admits("says");
+    let worker = house.module_status("says")["worker"]["instance"].clone();
+    assert!(worker.is_string(), "{worker}");
+    house.release("says", 3, &says(2));
+    house.reload();
+    let status = house.module_status("says");
+    assert_eq!(status["detail"]["version"], 3, "{status}");
+    assert_eq!(status["worker"]["instance"], worker, "it was restarted");
+    let receipts = house.events("module-admitted");
+    assert_eq!(receipts.last().unwrap()["receipt"]["predicate"]["edgeguard_admission"]["version"], 3);
 }
 
 #[test]

@@ -134,6 +134,43 @@ fn a_module_that_is_taken_back_with_the_word_to_stop_is_ended_at_once() {
     assert!(house.is_up());
 }
 
+/// Whoever removes a policy and then hears of the hole must not have to wait for what still runs.
+#[test]
+fn a_module_whose_policy_is_gone_is_stopped_too() {
+    let mut house = House::new();
+    let mut operator = Operator::new();
+    house.install(&Policy::new("cat"), &guest::cat());
+    house.start();
+    let digest = house.admits("cat")["detail"]["digest"].clone();
+    let running = waiting(&house, "cat");
+    fs::remove_file(house.path("policy.d/cat.toml")).unwrap();
+    house.reload();
+    assert!(house.module_status("cat").is_null());
+    assert!(!house.children_named("edgeguard-worker").is_empty(), "what runs may end");
+    operator.brings(&house, list(1, 30 * DAYS, json!([{ "digest": digest, "reason": "leaks its input", "stop": true }])));
+    house.reload();
+    let output = running.wait_with_output().unwrap();
+    let ended: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(ended["ending"]["outcome"], "killed", "{ended}");
+}
+
+/// Nobody reloads: the daemon looks at its clock.
+#[test]
+fn a_release_that_runs_out_admits_no_more_and_what_runs_may_end() {
+    let mut house = House::new();
+    house.put_policy(&Policy::new("cat").with(|policy| policy.deadline = "90 s".into()));
+    let module = house.put_module("cat", &guest::cat());
+    let expires = from_now(20);
+    house.sign_with("acme", &["--statement", "release", "--name", "cat", "--version", "1", "--expires", &expires], &module);
+    house.start();
+    house.admits("cat");
+    let running = waiting(&house, "cat");
+    until("the release to run out", || (house.module_status("cat")["state"] == "refused").then_some(()));
+    house.refuses("cat", "EG5006", &["expires"]);
+    let ended = ends(running, b"to the end");
+    assert_eq!((ended["stdout"].as_str(), ended["ending"]["outcome"].as_str()), (Some("to the end"), Some("exited")), "{ended}");
+}
+
 #[test]
 fn a_list_about_to_run_out_is_warned_of_and_one_that_has_keeps_new_modules_out_and_no_known_one() {
     let mut house = House::new();

@@ -40,6 +40,9 @@ pub(super) fn status(status: &TrustStatus, now: Time) -> String {
             for key in &pack.keys {
                 text.row("", &format!("{}  {}  sha256:{}", escape(&key.name), key.algorithm, key.id));
             }
+            if !pack.keys.is_empty() {
+                text.row("", KEYS_ARE_CARRIED);
+            }
         }
     }
     match &status.revocations {
@@ -93,6 +96,9 @@ pub(super) fn imported(imported: &Imported, now: Time) -> String {
     for key in imported.pack.keys() {
         text.row("key", &format!("{}  {}  sha256:{}", escape(key.name()), key.algorithm(), key.id()));
     }
+    if !imported.pack.keys().is_empty() {
+        text.row("warning", KEYS_ARE_CARRIED);
+    }
     for name in &imported.unused {
         text.row("not used", name);
     }
@@ -101,6 +107,10 @@ pub(super) fn imported(imported: &Imported, now: Time) -> String {
     }
     text.0
 }
+
+/// A pack's keys are checked, kept and shown. Whom a policy trusts stays in the policy.
+const KEYS_ARE_CARRIED: &str =
+    "no signature counts by the pack's keys: a policy trusts the key files that it names, and those stay as they are";
 
 /// Two columns, the first of which names the second.
 struct Rows(String);

@@ -52,6 +52,8 @@ pub(super) struct Question {
     keys_alone: bool,
     /// This host accepts signed policies only.
     signed_policies: bool,
+    /// This host's file binds what is remembered to a counter.
+    asks_counter: bool,
 }
 
 /// What a host remembers.
@@ -59,6 +61,8 @@ struct Memory {
     known: Option<Known>,
     revocations: Option<Revocations>,
     stale: Staleness,
+    /// What is remembered is bound to a counter in a TPM, or should be; `verify` reads files only.
+    counter: bool,
 }
 
 impl Question {
@@ -93,8 +97,9 @@ impl Question {
         let limits = (edgeguard_admission::clock_limits(&host.trust), edgeguard_admission::freshness_limits(&host.trust));
         let keys_alone = host.trust.root == edgeguard_policy::TrustedRoot::Nobody;
         let signed_policies = host.policy_signing.is_some();
+        let asks_counter = host.trust.counter == edgeguard_policy::Counter::Tpm;
         let bundles = args.bundle.clone();
-        Self { file, rules, bundles, material, capabilities, clock: now(limits.0), memory: None, keys_alone, signed_policies }
+        Self { file, rules, bundles, material, capabilities, clock: now(limits.0), memory: None, keys_alone, signed_policies, asks_counter }
             .remembering(args, limits)
     }
 
@@ -129,8 +134,19 @@ impl Question {
         };
         let limits = (ClockLimits::default(), FreshnessLimits::default());
         let (bundles, clock) = (args.bundle.clone(), now(limits.0));
-        Self { file, rules, bundles, material, capabilities: None, clock, memory: None, keys_alone: false, signed_policies: false }
-            .remembering(args, limits)
+        Self {
+            file,
+            rules,
+            bundles,
+            material,
+            capabilities: None,
+            clock,
+            memory: None,
+            keys_alone: false,
+            signed_policies: false,
+            asks_counter: false,
+        }
+        .remembering(args, limits)
     }
 
     /// Whether the file is a policy text, by its name.
@@ -172,6 +188,12 @@ impl Question {
     /// What a host would check besides.
     pub(super) fn not_checked(&self) -> Vec<&'static str> {
         let mut out = Vec::new();
+        if self.memory.as_ref().is_some_and(|memory| memory.counter) {
+            out.push(
+                "the counter in the TPM, so that floors which were set back as a whole would not be seen: only the daemon and \
+                 `edgeguard trust import`, which may use the TPM, ask it",
+            );
+        }
         if self.is_policy() {
             return out;
         }
@@ -203,7 +225,8 @@ impl Question {
         // What was imported last is what the host believes, unless the user names something else.
         let imported = pack.as_ref().and_then(Pack::material).filter(|_| args.trusted_root.is_none() && !self.keys_alone);
         let material = imported.cloned().unwrap_or(self.material);
-        let memory = Memory { known, revocations: pack.as_ref().and_then(Pack::revocations).cloned(), stale };
+        let counter = self.asks_counter || state.remembered().counter().is_some();
+        let memory = Memory { known, revocations: pack.as_ref().and_then(Pack::revocations).cloned(), stale, counter };
         Ok(Self { material, clock, memory: Some(memory), ..self })
     }
 }

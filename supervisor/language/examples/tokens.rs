@@ -1,6 +1,6 @@
 //! What the wall costs: a model behind a confined host beside the same engine in this process, in turns, in one run.
 //!
-//! `cargo run --release -p edgeguard-language --example overhead -- MODEL.gguf [THREADS [ROUNDS]]`
+//! `cargo run --release -p edgeguard-language --example tokens -- MODEL.gguf [THREADS [ROUNDS]]`
 //! Runs on the developer's machine. The program `edgeguard-language` must lie in the folder above this one's.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that fails, fails")]
 

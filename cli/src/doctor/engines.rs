@@ -1,0 +1,116 @@
+//! `doctor`, second part: which model engines this host has.
+//!
+//! Runs in: command line.
+//! Does not: load a library. That one opens and has the pinned digest is what can be said from here; whether it runs is for its graph host, in which it is
+//! locked.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use edgeguard_policy::HostConfig;
+use edgeguard_policy::Library;
+use sha2::Digest as _;
+use sha2::Sha256;
+
+/// One engine.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Engine {
+    /// As policies name it.
+    pub(super) name: &'static str,
+    /// What it reads.
+    pub(super) encoding: &'static str,
+    /// Where it computes.
+    pub(super) targets: &'static [&'static str],
+    /// Whether a policy may name it on this host.
+    pub(super) usable: bool,
+    /// What was found.
+    pub(super) found: String,
+    /// What to do about it; empty when there is nothing to do.
+    pub(super) advice: String,
+}
+
+/// All engines that policies may name.
+pub(super) fn probe(host: &HostConfig) -> Vec<Engine> {
+    let engine = |name, encoding, program: &str, library: Option<Result<String, (String, String)>>| {
+        let path = host.libexec_dir.join(program);
+        let (usable, found, advice) = match library {
+            _ if !path.is_file() => {
+                (false, format!("no `{}`", path.display()), "install it, or name its folder in `paths.libexec`".to_owned())
+            }
+            None => (true, format!("`{}`", path.display()), String::new()),
+            Some(Ok(found)) => (true, found, String::new()),
+            Some(Err((found, advice))) => (false, found, advice),
+        };
+        Engine { name, encoding, targets: &["cpu"], usable, found, advice }
+    };
+    vec![
+        engine("rten", "onnx", "edgeguard-graph", None),
+        engine("onnxruntime", "onnx", "edgeguard-onnxruntime", Some(library(host.engines.onnxruntime.as_ref()))),
+        engine("llama.cpp", "gguf", "edgeguard-language", None),
+    ]
+}
+
+/// What can be said of the operator's library without mapping it: what was found, or besides what to do.
+fn library(library: Option<&Library>) -> Result<String, (String, String)> {
+    let Some(library) = library else {
+        let advice = "name one in the host's file: `[engines.onnxruntime]` with `library` and `sha256`; nothing else needs it";
+        return Err(("no library is named".into(), advice.into()));
+    };
+    let shown = library.path.display();
+    let file = |error: std::io::Error| (format!("`{shown}`: {error}"), "name the file itself, readable for the daemon's user".to_owned());
+    let stat = std::fs::symlink_metadata(&library.path).map_err(file)?;
+    if !stat.is_file() || stat.mode() & 0o022 != 0 {
+        let found = format!("`{shown}` is no regular file, or others may write it (mode {:o})", stat.mode() & 0o7777);
+        return Err((found, "name the file itself, and `chmod go-w` it".into()));
+    }
+    let found = digest(&library.path).map_err(file)?;
+    if found != library.sha256 {
+        let advice = "put back the library that was pinned, or pin this one if you know where it is from";
+        return Err((format!("`{shown}` has sha256 {}, which is not the one that is pinned", hex::encode(found)), advice.into()));
+    }
+    Ok(format!("`{shown}`, sha256 as pinned"))
+}
+
+fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let (mut digest, mut block) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(digest.finalize().into()),
+            read => digest.update(block.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn named(host: &HostConfig, name: &str) -> Engine {
+        probe(host).into_iter().find(|engine| engine.name == name).unwrap()
+    }
+
+    #[test]
+    fn an_engine_is_usable_once_its_program_and_its_pinned_library_are_there() {
+        let root = tempfile::tempdir().unwrap();
+        let mut host = HostConfig { libexec_dir: root.path().into(), ..HostConfig::default() };
+        assert!(!named(&host, "rten").usable);
+        for program in ["edgeguard-graph", "edgeguard-onnxruntime"] {
+            std::fs::write(root.path().join(program), "").unwrap();
+        }
+        assert!(named(&host, "rten").usable);
+        assert!(named(&host, "onnxruntime").found.contains("no library is named"));
+        let path = root.path().join("libonnxruntime.so");
+        std::fs::write(&path, "library").unwrap();
+        host.engines.onnxruntime = Some(Library { path: path.clone(), sha256: [7; 32] });
+        assert!(named(&host, "onnxruntime").found.contains("not the one that is pinned"));
+        host.engines.onnxruntime = Some(Library { path: path.clone(), sha256: Sha256::digest("library").into() });
+        assert!(named(&host, "onnxruntime").usable);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let loose = named(&host, "onnxruntime");
+        assert!(!loose.usable && loose.advice.contains("go-w"), "{loose:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! The engines besides the one that is built into every graph host, from the guest's call to the engine and back: ONNX Runtime by the operator's library, and
+//! llama.cpp with a real language model.
+//!
+//! Runs in: tests, with the real daemon, real graph hosts and real models.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use edgeguard_tests::guest::assemble;
+use edgeguard_tests::guest::nn_guest;
+use edgeguard_tests::house::House;
+use edgeguard_tests::house::Plan;
+use edgeguard_tests::house::built;
+use edgeguard_tests::house::skip;
+use edgeguard_tests::policy::Policy;
+
+/// A file that `cargo xtask models` makes, by its place in the build folder.
+fn part(name: &str, how: &str) -> Option<PathBuf> {
+    let file = built(name);
+    if !file.exists() {
+        skip(&format!("`{}` is not there; `cargo xtask models {how}` fetches it", file.display()));
+        return None;
+    }
+    Some(file)
+}
+
+/// A sentence of five tokens, three inputs of 64-bit integers; prints the first numbers of the answer, in thousandths and above ten thousand.
+fn bert() -> Vec<u8> {
+    let row = |numbers: [u64; 5]| numbers.iter().flat_map(|n| n.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    let tensor = |data: u32| {
+        let words = [300u32, 2, 5, data, 40];
+        words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect::<String>()
+    };
+    nn_guest(&format!(
+        r#"(data (i32.const 1024) "model") (data (i32.const 300) "\01\00\00\00\05\00\00\00")
+        (data (i32.const 400) "{}") (data (i32.const 440) "{}") (data (i32.const 480) "{}")
+        (data (i32.const 600) "{}") (data (i32.const 620) "{}") (data (i32.const 640) "{}")
+        (func $want (param $step i32) (param $errno i32)
+          (if (local.get $errno) (then (call $proc_exit (i32.add (i32.mul (local.get $step) (i32.const 20)) (local.get $errno))))))
+        (func (export "_start") (local $at i32)
+          (call $want (i32.const 1) (call $load_by_name (i32.const 1024) (i32.const 5) (i32.const 100)))
+          (call $want (i32.const 2) (call $init (i32.load (i32.const 100)) (i32.const 104)))
+          (call $want (i32.const 3) (call $set_input (i32.load (i32.const 104)) (i32.const 0) (i32.const 600)))
+          (call $want (i32.const 4) (call $set_input (i32.load (i32.const 104)) (i32.const 1) (i32.const 620)))
+          (call $want (i32.const 5) (call $set_input (i32.load (i32.const 104)) (i32.const 2) (i32.const 640)))
+          (call $want (i32.const 6) (call $compute (i32.load (i32.const 104))))
+          (call $want (i32.const 7) (call $get_output (i32.load (i32.const 104)) (i32.const 0) (i32.const 8192) (i32.const 65536) (i32.const 112)))
+          (call $say (i32.load (i32.const 112)))
+          (local.set $at (i32.const 8192))
+          (loop $next
+            (call $say (i32.add (i32.const 10000) (i32.trunc_sat_f32_s (f32.mul (f32.const 1000) (f32.load (local.get $at))))))
+            (local.set $at (i32.add (local.get $at) (i32.const 4)))
+            (br_if $next (i32.lt_u (local.get $at) (i32.const 8448))))
+        )"#,
+        row([101, 7592, 2088, 999, 102]),
+        row([1; 5]),
+        row([0; 5]),
+        tensor(400),
+        tensor(440),
+        tensor(480),
+    ))
+}
+
+fn numbers(printed: &str) -> Vec<f64> {
+    printed.lines().map(|line| line.parse::<f64>().unwrap()).collect()
+}
+
+#[test]
+fn a_bert_with_64_bit_inputs_computes_by_the_operators_library_what_it_computes_by_the_engine_in_rust() {
+    let (Some(library), Some(model)) =
+        (part("engines/libonnxruntime.so.1.32.0", "--engines"), part("models/minilm_int8.onnx", "--engines"))
+    else {
+        return;
+    };
+    let mut house = House::with(Plan { onnxruntime: Some(library), ..Plan::default() });
+    for engine in ["rten", "onnxruntime"] {
+        let policy = Policy::new(engine).graph_by("model", &model, &format!("encoding = \"onnx\"\nengine = {engine:?}\n"));
+        house.install(&policy.with(|policy| policy.memory = "64 MiB".into()), &bert());
+    }
+    house.start();
+    assert_eq!((house.children_named("edgeguard-graph").len(), house.children_named("edgeguard-onnxruntime").len()), (1, 1));
+    let [by_rten, by_library] = ["rten", "onnxruntime"].map(|engine| numbers(&house.run(engine)));
+    assert_eq!((by_rten[0], by_library[0]), (7680.0, 7680.0), "five tokens of 384 numbers");
+    assert!(by_library[1..].iter().any(|number| *number != 10000.0), "{by_library:?}");
+    // Engines round in their own ways.
+    let far = by_rten.iter().zip(&by_library).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max);
+    assert!(far <= 50.0, "{far} thousandths apart: {by_rten:?} {by_library:?}");
+    let loaded = house.events("graph-loaded");
+    assert!(loaded.iter().any(|event| event["engine"].as_str().unwrap().starts_with("onnxruntime ")), "{loaded:?}");
+}
+
+#[test]
+fn a_graph_whose_library_is_not_named_or_is_another_file_is_refused_and_no_other_engine_takes_its_place() {
+    let Some(library) = part("engines/libonnxruntime.so.1.32.0", "--engines") else { return };
+    let Some(model) = part("models/minilm_int8.onnx", "--engines") else { return };
+    let policy = || Policy::new("guest").graph_by("model", &model, "encoding = \"onnx\"\nengine = \"onnxruntime\"\n");
+    let mut house = House::new();
+    house.install(&policy(), &bert());
+    house.start();
+    let refused = house.invoke("guest");
+    assert!(refused.ending.is_null() && refused.stderr.contains("onnxruntime"), "{refused:?}");
+    assert!(house.children_named("edgeguard-graph").is_empty() && house.children_named("edgeguard-onnxruntime").is_empty());
+
+    let mut house = House::with(Plan { onnxruntime: Some(library), ..Plan::default() });
+    let file = house.path("edgeguard.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, digest) = text.split_once("sha256 = \"").unwrap();
+    let other = if digest.starts_with('0') { '1' } else { '0' };
+    fs::write(&file, format!("{before}sha256 = \"{other}{}", &digest[1..])).unwrap();
+    house.install(&policy(), &bert());
+    house.start();
+    let refused = house.invoke("guest");
+    assert!(refused.ending.is_null() && refused.stderr.contains("expected"), "{refused:?}");
+}
+
+/// Loads with a configuration, asks, and prints the answer token by token, or what was the matter.
+fn chat(config: &str, prompt: &str) -> Vec<u8> {
+    let hex = |text: &str| text.bytes().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    assemble(&format!(
+        r#"(module
+        (import "wasi_ephemeral_nn" "load_by_name_with_config" (func $load (param i32 i32 i32 i32 i32) (result i32)))
+        (import "wasi_ephemeral_nn" "init_execution_context" (func $init (param i32 i32) (result i32)))
+        (import "wasi_ephemeral_nn" "set_input" (func $set (param i32 i32 i32) (result i32)))
+        (import "wasi_ephemeral_nn" "compute_single" (func $single (param i32) (result i32)))
+        (import "wasi_ephemeral_nn" "get_output_single" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (import "wasi_ephemeral_nn" "fini_single" (func $fini (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 2)
+        (data (i32.const 100) "chat") (data (i32.const 200) "\01\00\00\00")
+        (data (i32.const 400) "\c8\00\00\00\01\00\00\00\03\00\00\00\20\4e\00\00")
+        (data (i32.const 10000) "{}") (data (i32.const 20000) "{}")
+        (func $want (param $step i32) (param $errno i32)
+          (if (local.get $errno) (then (call $exit (i32.add (i32.mul (local.get $step) (i32.const 20)) (local.get $errno))))))
+        (func (export "_start") (local $left i32)
+          (call $want (i32.const 1) (call $load (i32.const 100) (i32.const 4) (i32.const 10000) (i32.const {}) (i32.const 8)))
+          (call $want (i32.const 2) (call $init (i32.load (i32.const 8)) (i32.const 12)))
+          (i32.store (i32.const 416) (i32.const {}))
+          (call $want (i32.const 3) (call $set (i32.load (i32.const 12)) (i32.const 0) (i32.const 400)))
+          (local.set $left (i32.const 8))
+          (loop $next
+            (call $want (i32.const 4) (call $single (i32.load (i32.const 12))))
+            (call $want (i32.const 5) (call $get (i32.load (i32.const 12)) (i32.const 0) (i32.const 30000) (i32.const 60000) (i32.const 16)))
+            (i32.store (i32.const 20) (i32.const 30000)) (i32.store (i32.const 24) (i32.load (i32.const 16)))
+            (drop (call $write (i32.const 1) (i32.const 20) (i32.const 1) (i32.const 28)))
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $next (local.get $left)))
+          (call $want (i32.const 6) (call $fini (i32.load (i32.const 12))))))"#,
+        hex(config),
+        hex(prompt),
+        config.len(),
+        prompt.len()
+    ))
+}
+
+#[test]
+fn a_guest_streams_from_a_real_language_model_and_what_names_something_of_the_host_is_denied_and_on_record() {
+    let Some(model) = part("models/gemma-3-270m-q4_k_m.gguf", "--language") else { return };
+    let mut house = House::new();
+    let prompt = "The capital of France is Paris. The capital of Italy is Rome. The capital of Spain is";
+    let policy = |name: &str| {
+        let policy = Policy::new(name).graph_by("chat", &model, "encoding = \"gguf\"\ncontext = 256\ncontexts = 2\n");
+        policy.with(|policy| policy.deadline = "60 s".into())
+    };
+    house.install(&policy("asks"), &chat(r#"{"temp":0,"enable-log":false}"#, prompt));
+    house.install(&policy("tells"), &chat(r#"{"temp":0,"mmproj":"/etc/shadow"}"#, prompt));
+    house.start();
+    let answer = house.run("asks");
+    assert!(answer.contains("Madrid"), "{answer}");
+    assert_eq!(answer, house.run("asks"), "the likeliest token is the same each time");
+    let hosts = house.children_named("edgeguard-language");
+    assert_eq!(hosts.len(), 1, "one host for both modules: {hosts:?}");
+    assert_eq!(house.calls("compute_single").len(), 16);
+    assert_eq!(house.invoke("tells").ending["code"], 26, "loading is refused with `unsupported-operation`");
+    let denied = house.wait_for_event("denied", |event| event["module"] == "tells");
+    assert!(denied["text"].as_str().unwrap().contains("mmproj"), "{denied}");
+}
