@@ -6,6 +6,8 @@
 //! Invariant: with keys, at most 1024 frames or one second of them are without a seal, and only frames on the disk are sealed.
 //! Does not: delete anything but segments of calls that are over their budget, and none of which a sealed frame does not say so.
 
+mod detail;
+mod frames;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -21,17 +23,13 @@ use serde::Serialize;
 
 use crate::buffer::Buffer;
 use crate::clock::boottime_ns;
-use crate::clock::realtime_ns;
 use crate::columns::Encoder;
-use crate::columns::Row;
 use crate::dict::Interner;
 use crate::dict::Source;
 use crate::disk::Disk;
 use crate::disk::Observer;
 use crate::error::JournalError;
 use crate::event::Event;
-use crate::frame;
-use crate::frame::COMPRESSED;
 use crate::frame::FrameType;
 use crate::frame::Header;
 use crate::keys::Keys;
@@ -361,17 +359,6 @@ impl Journal {
         self.sync_files()
     }
 
-    /// A frame of the journal itself.
-    fn own_frame(&mut self, kind: FrameType, payload: &impl Serialize) -> Result<(), JournalError> {
-        let payload = serde_json::to_vec(payload).map_err(|error| JournalError::Compress(error.into()))?;
-        self.own_bytes(kind, &payload)
-    }
-
-    fn own_bytes(&mut self, kind: FrameType, payload: &[u8]) -> Result<(), JournalError> {
-        let header = self.header(kind, 0, self.security.next_seq, boottime_ns());
-        self.write(Tier::Security, header, payload).map(drop)
-    }
-
     /// Ends the epoch: everything is sealed with its key, its successor is certified, and it is erased.
     fn turn_epoch(&mut self) -> Result<(), JournalError> {
         self.sync_files()?;
@@ -387,185 +374,6 @@ impl Journal {
         // The journal is in the new epoch, and the keys may not be.
         self.broken |= turned.is_err();
         turned
-    }
-
-    /// Writes the buffered calls.
-    fn write_detail(&mut self) -> Result<(), JournalError> {
-        while let Some(buffer) = self.buffers.pop_front() {
-            if let Err(error) = self.write_buffer(&buffer) {
-                self.buffers.push_front(buffer);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a frame for what is new in the dictionary, then one for the calls.
-    fn write_buffer(&mut self, buffer: &Buffer) -> Result<(), JournalError> {
-        let (mut dict, mut payload) = self.encode(buffer)?;
-        let room = 2 * frame::HEADER_LEN + dict.as_ref().map_or(0, Vec::len) + payload.len();
-        let fits = self.detail.segment.as_ref().is_some_and(|segment| segment.fits(room));
-        if !fits || self.interner.is_full() {
-            // Both frames go into a new segment, with a dictionary of its own.
-            self.begin_segment(Tier::Detail)?;
-            (dict, payload) = self.encode(buffer)?;
-        }
-        // A worker may lie about its times; a frame does not begin after it was written.
-        let first = buffer.calls.iter().map(|(record, ..)| record.time_ns).min().unwrap_or(0).min(boottime_ns());
-        let last = buffer.calls.iter().map(|(record, ..)| record.time_ns).max().unwrap_or(0);
-        if let Some(dict) = dict {
-            let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, self.detail.next_seq, first) };
-            self.write(Tier::Detail, header, &dict)?;
-            self.interner.written();
-        }
-        let n = u16::try_from(buffer.calls.len()).unwrap_or(u16::MAX);
-        let span_us = u32::try_from(last.saturating_sub(first) / 1000).unwrap_or(u32::MAX);
-        let header = Header { flags: COMPRESSED, span_us, ..self.header(FrameType::Detail, n, self.detail.next_seq, first) };
-        self.write(Tier::Detail, header, &payload).map(drop)
-    }
-
-    /// The calls as payloads, in the dictionary of the current segment.
-    fn encode(&mut self, buffer: &Buffer) -> Result<(Option<Vec<u8>>, Vec<u8>), JournalError> {
-        let Self { interner, encoder, compressor, .. } = self;
-        let sources: Vec<u32> = buffer.sources.iter().map(|source| interner.source(source)).collect();
-        let mut rows = Vec::with_capacity(buffer.calls.len());
-        for (record, source, text) in &buffer.calls {
-            let text = buffer.texts.get(text.clone()).filter(|text| !text.is_empty()).map_or(0, |text| interner.text(text));
-            let source = sources.get(*source as usize).copied().unwrap_or(0);
-            rows.push(Row { record: *record, source, text });
-        }
-        let mut raw = Vec::new();
-        encoder.encode(&rows, &mut raw);
-        let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
-        let dict = interner.peek_new().map(&mut compress).transpose()?;
-        Ok((dict, compress(&raw)?))
-    }
-
-    fn header(&self, kind: FrameType, n: u16, first_seq: u64, t0_boot: u64) -> Header {
-        let t0_real = realtime_ns().wrapping_sub(boottime_ns().wrapping_sub(t0_boot));
-        let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
-        let epoch = self.sealer.as_ref().map_or(0, Sealer::epoch);
-        Header { kind, flags: 0, n, frame_no: self.next_frame, first_seq, t0_boot, t0_real, span_us: 0, epoch, unsynced, payload_len: 0 }
-    }
-
-    /// Writes one frame and its leaf; returns its number.
-    fn write(&mut self, tier: Tier, header: Header, payload: &[u8]) -> Result<u64, JournalError> {
-        if self.broken {
-            return Err(JournalError::Broken(self.dir.clone()));
-        }
-        if self.sealer.as_ref().is_some_and(Sealer::must_seal) {
-            self.sync_files()?;
-        }
-        // A segment is begun before the header's checksums are: it brings all before it to the disk, which the header says.
-        let room = frame::HEADER_LEN + payload.len();
-        if !self.writer(tier).segment.as_ref().is_some_and(|segment| segment.fits(room)) {
-            self.begin_segment(tier)?;
-        }
-        let unsynced = u32::try_from(self.next_frame.saturating_sub(self.synced)).unwrap_or(u32::MAX);
-        let mut frame = std::mem::take(&mut self.frame);
-        let sealed = Header { unsynced, ..header }.seal(payload, &mut frame);
-        let written = sealed.map_err(|_| JournalError::TooLarge(payload.len())).and_then(|()| self.append_frame(tier, &frame));
-        let len = frame.len() as u64;
-        self.frame = frame;
-        written?;
-        let number = self.next_frame;
-        self.next_frame += 1;
-        self.writer(tier).next_seq += u64::from(header.n);
-        self.unsynced_since.get_or_insert_with(Instant::now);
-        self.stats.frames += 1;
-        self.stats.bytes += len;
-        if tier == Tier::Detail {
-            self.stats.detail_bytes += len;
-        }
-        Ok(number)
-    }
-
-    fn append_frame(&mut self, tier: Tier, frame: &[u8]) -> Result<(), JournalError> {
-        let dir = self.dir.clone();
-        let number = self.next_frame;
-        self.leaves.reserve(number).map_err(JournalError::io("allocate a leaf", &dir))?;
-        let segment = match tier {
-            Tier::Security => self.security.segment.as_mut(),
-            Tier::Detail => self.detail.segment.as_mut(),
-        };
-        let Some(segment) = segment else { return Err(JournalError::Broken(dir)) };
-        let leaf = frame::leaf(frame);
-        let written = segment.append(frame).and_then(|()| self.leaves.put(number, &leaf));
-        if let (Ok(()), Some(sealer)) = (&written, &mut self.sealer) {
-            sealer.push(leaf);
-        }
-        // Half a frame may be in the file now, or a frame without a leaf: nothing may follow it.
-        self.broken = written.is_err();
-        written.map_err(JournalError::io("write a frame", &dir))
-    }
-
-    /// Ends the tier's segment and begins another. Everything written so far is on the disk then, in both tiers.
-    fn begin_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
-        self.sync_files()?;
-        // Made first: on a full disk the old segment stays in use as it is.
-        let segment =
-            Segment::create(&self.disk, &self.dir, tier, self.next_frame).map_err(JournalError::io("begin a segment", &self.dir))?;
-        self.close_segment(tier)?;
-        self.writer(tier).segment = Some(segment);
-        self.detail_grew |= tier == Tier::Detail;
-        Ok(())
-    }
-
-    fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
-        if tier == Tier::Detail {
-            self.interner = Interner::default();
-        }
-        match self.writer(tier).segment.take() {
-            Some(segment) => segment.close().map_err(JournalError::io("end a segment", &self.dir)),
-            None => Ok(()),
-        }
-    }
-
-    /// Everything on the disk, and sealed.
-    fn sync_files(&mut self) -> Result<(), JournalError> {
-        self.sync_unsealed()?;
-        self.sealer.as_mut().map_or(Ok(()), |sealer| sealer.seal().and_then(|()| sealer.sync()))
-    }
-
-    fn sync_unsealed(&mut self) -> Result<(), JournalError> {
-        self.sync_tiers()?;
-        self.leaves.sync().map_err(JournalError::io("sync the leaves", &self.dir))?;
-        self.unsynced_since = None;
-        Ok(())
-    }
-
-    fn sync_tiers(&mut self) -> Result<(), JournalError> {
-        if self.broken {
-            return Err(JournalError::Broken(self.dir.clone()));
-        }
-        // The calls first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
-        // from the frames.
-        self.sync_tier(Tier::Detail)?;
-        self.sync_tier(Tier::Security)?;
-        self.synced = self.next_frame;
-        self.stats.syncs += 1;
-        Ok(())
-    }
-
-    fn sync_tier(&mut self, tier: Tier) -> Result<(), JournalError> {
-        let Some(segment) = self.writer(tier).segment.as_mut() else { return Ok(()) };
-        let synced = segment.sync();
-        // After a failed sync the kernel may have dropped what was written, and says so only once.
-        self.broken |= synced.is_err();
-        synced.map_err(JournalError::io("sync a segment", &self.dir))
-    }
-
-    fn writer(&mut self, tier: Tier) -> &mut Writer {
-        match tier {
-            Tier::Security => &mut self.security,
-            Tier::Detail => &mut self.detail,
-        }
-    }
-
-    /// The leaf of the last frame, in hex; empty for none.
-    fn head(&self) -> Result<String, JournalError> {
-        let Some(last) = self.next_frame.checked_sub(1) else { return Ok(String::new()) };
-        self.leaves.get(last).map(hex::encode).map_err(JournalError::io("read the last leaf", &self.dir))
     }
 }
 

@@ -1,0 +1,68 @@
+//! How buffered calls become frames: what is new in the segment's dictionary first, then the columns.
+//!
+//! Runs in: daemon, on the journal's thread.
+
+use crate::buffer::Buffer;
+use crate::clock::boottime_ns;
+use crate::columns::Row;
+use crate::error::JournalError;
+use crate::frame;
+use crate::frame::COMPRESSED;
+use crate::frame::FrameType;
+use crate::frame::Header;
+use crate::journal::Journal;
+use crate::segment::Tier;
+
+impl Journal {
+    /// Writes the buffered calls.
+    pub(super) fn write_detail(&mut self) -> Result<(), JournalError> {
+        while let Some(buffer) = self.buffers.pop_front() {
+            if let Err(error) = self.write_buffer(&buffer) {
+                self.buffers.push_front(buffer);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a frame for what is new in the dictionary, then one for the calls.
+    fn write_buffer(&mut self, buffer: &Buffer) -> Result<(), JournalError> {
+        let (mut dict, mut payload) = self.encode(buffer)?;
+        let room = 2 * frame::HEADER_LEN + dict.as_ref().map_or(0, Vec::len) + payload.len();
+        let fits = self.detail.segment.as_ref().is_some_and(|segment| segment.fits(room));
+        if !fits || self.interner.is_full() {
+            // Both frames go into a new segment, with a dictionary of its own.
+            self.begin_segment(Tier::Detail)?;
+            (dict, payload) = self.encode(buffer)?;
+        }
+        // A worker may lie about its times; a frame does not begin after it was written.
+        let first = buffer.calls.iter().map(|(record, ..)| record.time_ns).min().unwrap_or(0).min(boottime_ns());
+        let last = buffer.calls.iter().map(|(record, ..)| record.time_ns).max().unwrap_or(0);
+        if let Some(dict) = dict {
+            let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, self.detail.next_seq, first) };
+            self.write(Tier::Detail, header, &dict)?;
+            self.interner.written();
+        }
+        let n = u16::try_from(buffer.calls.len()).unwrap_or(u16::MAX);
+        let span_us = u32::try_from(last.saturating_sub(first) / 1000).unwrap_or(u32::MAX);
+        let header = Header { flags: COMPRESSED, span_us, ..self.header(FrameType::Detail, n, self.detail.next_seq, first) };
+        self.write(Tier::Detail, header, &payload).map(drop)
+    }
+
+    /// The calls as payloads, in the dictionary of the current segment.
+    fn encode(&mut self, buffer: &Buffer) -> Result<(Option<Vec<u8>>, Vec<u8>), JournalError> {
+        let Self { interner, encoder, compressor, .. } = self;
+        let sources: Vec<u32> = buffer.sources.iter().map(|source| interner.source(source)).collect();
+        let mut rows = Vec::with_capacity(buffer.calls.len());
+        for (record, source, text) in &buffer.calls {
+            let text = buffer.texts.get(text.clone()).filter(|text| !text.is_empty()).map_or(0, |text| interner.text(text));
+            let source = sources.get(*source as usize).copied().unwrap_or(0);
+            rows.push(Row { record: *record, source, text });
+        }
+        let mut raw = Vec::new();
+        encoder.encode(&rows, &mut raw);
+        let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
+        let dict = interner.peek_new().map(&mut compress).transpose()?;
+        Ok((dict, compress(&raw)?))
+    }
+}
