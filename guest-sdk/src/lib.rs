@@ -49,6 +49,7 @@
 
 mod error;
 mod graph;
+pub mod language;
 mod sys;
 mod tensor;
 

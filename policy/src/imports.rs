@@ -234,10 +234,14 @@ fn version_fits(import: &str, known: impl Fn(&str) -> bool) -> bool {
     patch && known(interface)
 }
 
-/// Whether a component's import is an interface of the one wasi-nn that workers offer.
+/// Whether a component's import is an interface of the one wasi-nn that workers offer, or that of language models.
 fn offered_nn(import: &str) -> bool {
     let Some((interface, version)) = import.split_once('@') else { return false };
-    version == "0.2.0-rc-2024-10-28" && NN_P2.contains(&interface)
+    match version {
+        "0.2.0-rc-2024-10-28" => NN_P2.contains(&interface),
+        "0.1.0" => interface == LANGUAGE,
+        _ => false,
+    }
 }
 
 /// Every function of WASI preview 1, as its witx has them.
@@ -332,3 +336,6 @@ pub const P2: &[&str] = &[
 
 /// Interfaces of wasi-nn for components.
 pub const NN_P2: &[&str] = &["wasi:nn/errors", "wasi:nn/graph", "wasi:nn/inference", "wasi:nn/tensor"];
+
+/// The interface of language models for components, version 0.1.0.
+pub const LANGUAGE: &str = "edgeguard:language/models";

@@ -45,9 +45,12 @@ pub fn run(arguments: &Arguments) -> Result<Vec<PathBuf>> {
         Some(toolchain) => toolchain.ready()?,
         None => Toolchain::find()?,
     };
-    for name in RUST_GUESTS {
+    for &(name, component_too) in RUST_GUESTS {
         let module = shell::step(&format!("building {name} for {TARGET}"), || toolchain.build(name, &[]))?;
         built.push(put(&folder, &format!("{name}.wasm"), &module)?);
+        if !component_too {
+            continue;
+        }
         let module = shell::step(&format!("building {name} as a component"), || toolchain.build(name, &["--features", "component"]))?;
         built.push(put(&folder, &format!("{name}.component.wasm"), &component(name, &module)?)?);
     }
@@ -198,8 +201,16 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
 }
 
 const TARGET: &str = "wasm32-wasip1";
-/// Packages under `guest-sdk/guests`.
-const RUST_GUESTS: &[&str] = &["voice-gate"];
+/// Packages under `guest-sdk/guests` and `guest-sdk/examples`, and whether they are built as components too.
+const RUST_GUESTS: &[(&str, bool)] = &[
+    ("voice-gate", true),
+    ("embed", true),
+    ("speech", true),
+    ("file-type", true),
+    ("chat", true),
+    ("gullible", true),
+    ("mobilenet", false),
+];
 /// Files under `tests/guests` that the demo signs and runs.
 const TEXT_GUESTS: &[&str] = &["hello", "open_outside", "load_bytes", "ask_other_graph"];
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "lld", "wasi-libc"];

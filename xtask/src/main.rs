@@ -9,6 +9,7 @@ mod failure;
 mod fuzz;
 mod guests;
 mod models;
+mod onnx;
 mod place;
 mod shell;
 mod speech;

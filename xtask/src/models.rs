@@ -3,6 +3,7 @@
 //! The real one is Silero's, fetched by pip and held against the digests below. Where that is not possible the project's own small
 //! model takes its place, with the same inputs and outputs: worse at its work, but always there.
 
+mod examples;
 mod language;
 
 use std::fs;
@@ -14,6 +15,7 @@ use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place;
 use crate::shell;
+pub use examples::examples;
 pub use language::language;
 
 #[derive(clap::Args, Default)]
@@ -24,6 +26,9 @@ pub struct Arguments {
     /// Also the language model, of 253 MB
     #[arg(long)]
     pub language: bool,
+    /// Also what the kit's examples need: Magika's model, a tokenizer, a model of MobileNet's shape
+    #[arg(long)]
+    pub examples: bool,
     /// Also ONNX Runtime's library (x86-64), into `target/engines`, and a BERT, of 23 MB, for its tests
     #[arg(long)]
     pub engines: bool,
@@ -48,6 +53,9 @@ pub fn run(arguments: &Arguments) -> Result<Model> {
     }
     if arguments.engines {
         engines()?;
+    }
+    if arguments.examples {
+        examples()?;
     }
     let model = find(arguments)?;
     let whose = if model.real { "Silero's" } else { "the project's own" };

@@ -80,7 +80,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn prepare() -> Result<()> {
     guests::run(&guests::Arguments::default())?;
     models::run(&models::Arguments::default())?;
-    let fetched = [("language model", models::language(&models::Arguments::default()).map(drop)), ("ONNX Runtime", models::engines())];
+    let fetched = [
+        ("language model", models::language(&models::Arguments::default()).map(drop)),
+        ("ONNX Runtime", models::engines()),
+        ("models of the examples", models::examples()),
+    ];
     for (what, found) in fetched {
         if let Err(failure) = found {
             shell::note(format!("no {what}: {failure}; tests that need it say so, and fail in CI"));

@@ -11,6 +11,7 @@ use crate::graph::Port;
 use crate::sys::Reading;
 use crate::tensor::ElementType;
 
+use bindings::edgeguard::language::models;
 use bindings::wasi::nn::errors;
 use bindings::wasi::nn::graph;
 use bindings::wasi::nn::inference;
@@ -18,7 +19,12 @@ use bindings::wasi::nn::tensor;
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, reason = "generated from wit/wasi-nn.wit")]
 mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "ml", generate_all });
+    wit_bindgen::generate!({
+        path: ["wit/wasi-nn.wit", "wit/language.wit"],
+        inline: "package edgeguard:kit; world kit { include wasi:nn/ml@0.2.0-rc-2024-10-28; include edgeguard:language/guest@0.1.0; }",
+        world: "edgeguard:kit/kit",
+        generate_all,
+    });
 }
 
 /// The host's graph; given back when dropped.
@@ -82,6 +88,37 @@ impl Context {
     }
 }
 
+/// The host's context of a language model; given back when dropped.
+pub(crate) struct Language(models::Model);
+
+impl Language {
+    pub(crate) fn open(name: &str, options: &str) -> Result<Language> {
+        models::Model::open(name, options).map(Language).map_err(|error| language_refusal(Call::LoadByName, error))
+    }
+
+    pub(crate) fn prompt(&mut self, text: &str) -> Result<()> {
+        self.0.prompt(text).map_err(|error| language_refusal(Call::SetInput, error))
+    }
+
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Vec<u8>>> {
+        self.0.next_piece().map_err(|error| language_refusal(Call::Compute, error))
+    }
+}
+
+fn language_refusal(call: Call, error: models::Error) -> Error {
+    let code = match error.code {
+        models::ErrorCode::NotFound => Code::NotFound,
+        models::ErrorCode::Security => Code::Security,
+        models::ErrorCode::InvalidArgument => Code::InvalidArgument,
+        models::ErrorCode::UnsupportedOperation => Code::UnsupportedOperation,
+        models::ErrorCode::Busy => Code::Busy,
+        models::ErrorCode::PromptTooLong => Code::PromptTooLong,
+        models::ErrorCode::TooLarge => Code::TooLarge,
+        models::ErrorCode::RuntimeError => Code::RuntimeError,
+    };
+    Error::Host { call, code, detail: Some(error.message).filter(|text| !text.is_empty()) }
+}
+
 fn refusal(call: Call, error: &errors::Error) -> Error {
     let code = match error.code() {
         errors::ErrorCode::InvalidArgument => Code::InvalidArgument,
@@ -130,5 +167,11 @@ impl std::fmt::Debug for Graph {
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("handle", &self.handle.handle()).field("inputs", &self.inputs.len()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Language {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Language").field(&self.0.handle()).finish()
     }
 }

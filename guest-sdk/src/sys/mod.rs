@@ -8,15 +8,19 @@ use crate::tensor::Element;
 
 #[cfg(all(target_family = "wasm", feature = "component"))]
 mod component;
+#[cfg(all(target_family = "wasm", not(feature = "component")))]
+mod language;
 #[cfg(not(target_family = "wasm"))]
 mod native;
 #[cfg(all(target_family = "wasm", not(feature = "component")))]
 mod preview1;
 
 #[cfg(all(target_family = "wasm", feature = "component"))]
-pub(crate) use component::{Context, Graph};
+pub(crate) use component::{Context, Graph, Language};
+#[cfg(all(target_family = "wasm", not(feature = "component")))]
+pub(crate) use language::Language;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::{Context, Graph};
+pub(crate) use native::{Context, Graph, Language};
 #[cfg(all(target_family = "wasm", not(feature = "component")))]
 pub(crate) use preview1::{Context, Graph};
 

@@ -32,11 +32,11 @@ unsafe extern "C" {
 
 /// A number in the host's table of graphs.
 #[derive(Debug)]
-pub(crate) struct Graph(u32);
+pub(crate) struct Graph(pub(super) u32);
 
 /// A number in the host's table of contexts.
 #[derive(Debug)]
-pub(crate) struct Context(u32);
+pub(crate) struct Context(pub(super) u32);
 
 impl Graph {
     pub(crate) fn load_by_name(name: &str) -> Result<Graph> {
@@ -81,13 +81,17 @@ impl Context {
         // SAFETY: `into` is exclusively borrowed for the call and the host writes at most `into.len()` bytes of it;
         // `written` is a live `u32` that the host may write.
         let errno = unsafe { get_output(self.0, index(port)?, into.as_mut_ptr(), into.len(), &raw mut written) };
-        // Some hosts leave the size that was wanted in `written`, others leave it alone: only a larger one says anything.
-        let written = written as usize;
-        match Code::from_errno(errno) {
-            None if written <= into.len() => Ok(Reading::All(written)),
-            None | Some(Code::TooLarge) => Ok(Reading::Needs((written > into.len()).then_some(written))),
-            Some(code) => Err(Error::Host { call: Call::GetOutput, code, detail: None }),
-        }
+        reading(errno, written, into.len())
+    }
+}
+
+pub(super) fn reading(errno: u32, written: u32, room: usize) -> Result<Reading> {
+    // Some hosts leave the size that was wanted in `written`, others leave it alone: only a larger one says anything.
+    let written = written as usize;
+    match Code::from_errno(errno) {
+        None if written <= room => Ok(Reading::All(written)),
+        None | Some(Code::TooLarge) => Ok(Reading::Needs((written > room).then_some(written))),
+        Some(code) => Err(Error::Host { call: Call::GetOutput, code, detail: None }),
     }
 }
 
@@ -98,7 +102,7 @@ fn index(port: Port) -> Result<u32> {
     }
 }
 
-fn answer(call: Call, errno: u32) -> Result<()> {
+pub(super) fn answer(call: Call, errno: u32) -> Result<()> {
     match Code::from_errno(errno) {
         None => Ok(()),
         Some(code) => Err(Error::Host { call, code, detail: None }),

@@ -262,4 +262,16 @@ pub const INTERFACES: &[Interface] = &[
         functions: &["[resource-drop]graph-execution-context", "[method]graph-execution-context.compute"],
     },
     Interface { number: 0x43, name: "wasi:nn/errors", functions: &["[resource-drop]error", "[method]error.code", "[method]error.data"] },
+    Interface {
+        number: 0x44,
+        name: "edgeguard:language/models",
+        functions: &[
+            "[resource-drop]model",
+            "[static]model.open",
+            "[method]model.prompt",
+            "[method]model.next-piece",
+            "[method]model.embedding",
+            "[method]model.usage",
+        ],
+    },
 ];

@@ -33,7 +33,7 @@ pub(crate) fn kind(call: CallId) -> Kind {
         "wasi_snapshot_preview1" => preview1(call.function()),
         "wasi:filesystem/types" => descriptor(call.function()),
         "wasi_ephemeral_nn" => Kind::Graph,
-        interface if interface.starts_with("wasi:nn/") => Kind::Graph,
+        interface if interface.starts_with("wasi:nn/") || interface.starts_with("edgeguard:language/") => Kind::Graph,
         interface if interface.starts_with("wasi:clocks/") || interface.starts_with("wasi:random/") => Kind::Read,
         "wasi:cli/environment" | "wasi:filesystem/preopens" => Kind::Read,
         _ => Kind::Other,

@@ -301,6 +301,7 @@ fn link(engine: &Engine, code: &Code) -> Result<Linked, Refusal> {
             let mut linker = wasmtime::component::Linker::new(engine);
             crate::wasi_p2::add_to_linker(&mut linker).map_err(Refusal::engine("link WASI"))?;
             crate::nn::p2::add_to_linker(&mut linker).map_err(Refusal::engine("link wasi-nn"))?;
+            crate::nn::language::component::add_to_linker(&mut linker).map_err(Refusal::engine("link language models"))?;
             recorder::listen();
             let linked = linker.instantiate_pre(component).and_then(CommandPre::new);
             linked.map(Linked::Component).map_err(Refusal::engine("link the component"))

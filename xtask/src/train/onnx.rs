@@ -1,8 +1,12 @@
-//! The model as an ONNX file, written field by field.
-//!
-//! Field numbers are those of `onnx.proto` (ONNX IR version 7), wire types those of the protobuf encoding guide. The operators are of
-//! operator set 13, which every engine has.
+//! The model as an ONNX file.
 
+use crate::onnx;
+use crate::onnx::Attribute;
+use crate::onnx::FLOAT;
+use crate::onnx::INT64;
+use crate::onnx::Message;
+use crate::onnx::tensor;
+use crate::onnx::value_info;
 use crate::train::front;
 use crate::train::front::BANDS;
 use crate::train::front::FEATURES;
@@ -24,14 +28,7 @@ pub fn model(network: &Plain) -> Vec<u8> {
     {
         graph.message(field, &value_info(name, shape));
     }
-    let mut opset = Message::default();
-    opset.number(2, 13);
-    let mut model = Message::default();
-    model.number(1, 7);
-    model.text(2, "edgeguard: cargo xtask train-vad");
-    model.message(7, &graph);
-    model.message(8, &opset);
-    model.0
+    onnx::file(&graph, "edgeguard: cargo xtask train-vad")
 }
 
 /// The computation, in the order in which it runs.
@@ -73,12 +70,7 @@ fn nodes(graph: &mut Message) {
         ("Reshape", &["flat_next", "state_shape"], "stateN", &[]),
     ];
     for (operator, inputs, output, attributes) in nodes {
-        let mut node = Message::default();
-        inputs.iter().for_each(|input| node.text(1, input));
-        node.text(2, output);
-        node.text(4, operator);
-        attributes.iter().for_each(|attribute| node.message(5, &attribute.message()));
-        graph.message(1, &node);
+        graph.message(1, &onnx::node(operator, inputs, output, attributes));
     }
 }
 
@@ -115,92 +107,4 @@ fn constants(graph: &mut Message, network: &Plain) {
     }
 }
 
-fn tensor(name: &str, element: u64, shape: &[i64], bytes: &[u8]) -> Message {
-    let mut tensor = Message::default();
-    shape.iter().for_each(|&size| tensor.number(1, size.unsigned_abs()));
-    tensor.number(2, element);
-    tensor.text(8, name);
-    tensor.bytes(9, bytes);
-    tensor
-}
-
-fn value_info(name: &str, shape: &[i64]) -> Message {
-    let mut sizes = Message::default();
-    for size in shape {
-        let mut dimension = Message::default();
-        dimension.number(1, size.unsigned_abs());
-        sizes.message(1, &dimension);
-    }
-    let mut tensor = Message::default();
-    tensor.number(1, FLOAT);
-    tensor.message(2, &sizes);
-    let mut kind = Message::default();
-    kind.message(1, &tensor);
-    let mut info = Message::default();
-    info.text(1, name);
-    info.message(2, &kind);
-    info
-}
-
-/// An attribute of a node.
-enum Attribute {
-    Int(&'static str, u64),
-    Ints(&'static str, &'static [i64]),
-}
-
-impl Attribute {
-    fn message(&self) -> Message {
-        let mut message = Message::default();
-        match *self {
-            Attribute::Int(name, value) => {
-                message.text(1, name);
-                message.number(3, value);
-                message.number(20, 2);
-            }
-            Attribute::Ints(name, values) => {
-                message.text(1, name);
-                values.iter().for_each(|value| message.number(8, value.unsigned_abs()));
-                message.number(20, 7);
-            }
-        }
-        message
-    }
-}
-
-/// A protobuf message as far as it is written.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn number(&mut self, field: u64, value: u64) {
-        self.varint(field << 3);
-        self.varint(value);
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, field: u64, text: &str) {
-        self.bytes(field, text.as_bytes());
-    }
-
-    fn message(&mut self, field: u64, message: &Message) {
-        self.bytes(field, &message.0);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value & 0x7F) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-}
-
 const STATE_SHAPE: &[i64] = &[2, 1, 128];
-/// `TensorProto.DataType`.
-const FLOAT: u64 = 1;
-const INT64: u64 = 7;

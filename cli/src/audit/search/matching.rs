@@ -196,7 +196,9 @@ fn is_of(class: Class, interface: &str, function: &str) -> bool {
     match class {
         Class::Fs => interface.starts_with("wasi:filesystem/") || interface == PREVIEW1 && starts(&["fd_", "path_"], function),
         Class::Net => starts(&["wasi:sockets/", "wasi:http/"], interface) || interface == PREVIEW1 && function.starts_with("sock_"),
-        Class::Nn => interface.starts_with("wasi:nn/") || interface == "wasi_ephemeral_nn",
+        Class::Nn => {
+            interface.starts_with("wasi:nn/") || interface.starts_with("edgeguard:language/") || interface == "wasi_ephemeral_nn"
+        }
         _ => false,
     }
 }

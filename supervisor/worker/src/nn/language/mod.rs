@@ -7,6 +7,7 @@
 //!
 //! A context that computes again, or whose host was replaced, begins from its prompt, which is kept here.
 
+pub mod component;
 pub mod config;
 mod talk;
 
@@ -126,6 +127,11 @@ impl Nn {
         self.turn(handle)?.answer()
     }
 
+    /// The embedding of the prompt.
+    pub fn embedding(&mut self, handle: usize) -> Result<Vec<f32>, Failure> {
+        self.turn(handle)?.embed()
+    }
+
     /// The next token of the answer, which begins with the first call after a prompt was set, an answer ended, or [`Self::fini_single`].
     pub fn answer_single(&mut self, handle: usize) -> Result<Token, Failure> {
         self.turn(handle)?.single()
@@ -142,18 +148,25 @@ impl Nn {
         context.talk.as_deref().ok_or_else(not_language)
     }
 
-    /// Metadata of a context, as its guests know it: JSON.
-    pub fn metadata(&self, handle: usize) -> Result<String, NnError> {
+    /// Tokens of a context's prompt, of its answer so far, and of the context itself.
+    pub fn usage(&self, handle: usize) -> Result<[u32; 3], NnError> {
         let talk = self.talk(handle)?;
         let graph = self.graph_of(handle).ok_or_else(no_context)?;
         let model = self.language(graph).ok_or_else(not_language)?;
         let [input, output] = talk.tokens();
+        Ok([input, output, talk.config().options.context.map_or(model.context, |context| context.min(model.context))])
+    }
+
+    /// Metadata of a context, as its guests know it: JSON.
+    pub fn metadata(&self, handle: usize) -> Result<String, NnError> {
+        let [input, output, context] = self.usage(handle)?;
+        let model = self.graph_of(handle).and_then(|graph| self.language(graph)).ok_or_else(not_language)?;
         let metadata = serde_json::json!({
             "input_tokens": input,
             "output_tokens": output,
             "llama_build_number": model.build,
             "llama_commit": model.commit,
-            "n_ctx": talk.config().options.context.map_or(model.context, |context| context.min(model.context)),
+            "n_ctx": context,
         });
         Ok(metadata.to_string())
     }
