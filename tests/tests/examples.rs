@@ -28,8 +28,8 @@ fn model(name: &str, how: &str) -> Option<PathBuf> {
 
 /// An example as a core module and as a component.
 fn both(name: &str) -> Option<[Vec<u8>; 2]> {
-    let core = part(&format!("guests/{name}.wasm"), "guests")?;
-    let component = part(&format!("guests/{name}.component.wasm"), "guests")?;
+    let core = part(&format!("guests/{name}.wasm"), "guests --examples")?;
+    let component = part(&format!("guests/{name}.component.wasm"), "guests --examples")?;
     Some([core, component].map(|file| fs::read(file).unwrap()))
 }
 
@@ -77,18 +77,60 @@ fn embed_finds_the_sentence_that_means_the_same() {
     assert!(alike[1] > 0.4 && alike[2] < 0.2, "{said}");
 }
 
+/// Somebody says "front center": 16 kHz, one channel, 16 bits.
+fn recording() -> Option<Vec<u8>> {
+    // 48 kHz, one channel, 16 bits, behind a header of 44 bytes: of each three the mean.
+    let wav = fs::read(part("speech/Front_Center.wav", "speech")?).unwrap();
+    let samples: Vec<i32> = wav[44..].as_chunks().0.iter().map(|&bytes| i16::from_le_bytes(bytes).into()).collect();
+    Some(samples.chunks_exact(3).flat_map(|three| ((three.iter().sum::<i32>() / 3) as i16).to_le_bytes()).collect())
+}
+
 #[test]
 fn speech_is_heard_where_somebody_speaks_and_not_in_silence() {
     let Some(silero) = model("silero_vad_openvino_16k.onnx", "") else { return };
-    let Some(recording) = part("speech/Front_Center.wav", "speech") else { return };
+    let Some(recording) = recording() else { return };
     let Some(house) = house_with("speech", |policy, _| policy.graph("vad", &silero)) else { return };
     assert_eq!(says(&house, &vec![0; 32_000]), "");
-    // 48 kHz, one channel, 16 bits, behind a header of 44 bytes: every third of what is left when each is the mean of its neighbours.
-    let wav = fs::read(recording).unwrap();
-    let samples: Vec<i32> = wav[44..].as_chunks().0.iter().map(|&bytes| i16::from_le_bytes(bytes).into()).collect();
-    let slower: Vec<u8> = samples.chunks_exact(3).flat_map(|three| ((three.iter().sum::<i32>() / 3) as i16).to_le_bytes()).collect();
-    let said = says(&house, &slower);
+    let said = says(&house, &recording);
     assert!(said.lines().count() > 5, "{said}");
+}
+
+#[test]
+fn a_guest_with_an_engine_of_its_own_hears_what_the_graph_hears() {
+    let (Some(silero), Some(weights)) = (model("silero_vad_openvino_16k.onnx", ""), model("silero_vad_16k.safetensors", "--examples"))
+    else {
+        return;
+    };
+    let (Some(speech), Some(own), Some(recording)) =
+        (part("guests/speech.wasm", "guests --examples"), part("guests/own-engine.wasm", "guests --examples"), recording())
+    else {
+        return;
+    };
+    let mut house = House::new();
+    let folder = house.dir("model");
+    fs::copy(&weights, folder.join("silero_vad_16k.safetensors")).unwrap();
+    let limits = |policy: Policy| {
+        policy.with(|policy| {
+            policy.memory = "64 MiB".into();
+            policy.deadline = "60 s".into();
+        })
+    };
+    house.install(&limits(Policy::new("graph").graph("vad", &silero)), &fs::read(speech).unwrap());
+    house.install(&limits(Policy::new("own").read("/model", &folder)), &fs::read(own).unwrap());
+    house.start();
+    let [by_graph, by_itself] = ["graph", "own"].map(|name| {
+        let invoked = house.invoke_with(name, &recording);
+        assert_eq!(invoked.code, Some(0), "{invoked:?}");
+        let heard =
+            |line: &str| line.trim_end_matches(" %").split_once(" s: ").map(|(at, how)| (at.to_owned(), how.parse::<i32>().unwrap()));
+        invoked.stdout.lines().map(|line| heard(line).unwrap()).collect::<Vec<_>>()
+    });
+    assert!(by_graph.len() > 5 && by_graph.len() == by_itself.len(), "{by_graph:?} {by_itself:?}");
+    // Engines round in their own ways.
+    assert!(
+        by_graph.iter().zip(&by_itself).all(|(one, other)| one.0 == other.0 && (one.1 - other.1).abs() <= 1),
+        "{by_graph:?} {by_itself:?}"
+    );
 }
 
 #[test]
@@ -156,7 +198,7 @@ fn a_model_that_was_talked_into_stealing_reaches_nothing_that_was_not_granted_an
 #[test]
 fn the_public_listing_classifies_by_a_model_of_mobilenets_shape() {
     let Some(net) = model("mobilenet_shape.onnx", "--examples") else { return };
-    let Some(wasm) = part("guests/mobilenet.wasm", "guests") else { return };
+    let Some(wasm) = part("guests/mobilenet.wasm", "guests --examples") else { return };
     let mut house = House::new();
     let fixture = house.dir("fixture");
     // Bright in its second channel.

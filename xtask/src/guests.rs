@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Which Rust builds the guests; without it, rustup's where it has the target, else Debian's
     #[arg(long, value_enum)]
     toolchain: Option<Toolchain>,
+    /// Also the kit's examples
+    #[arg(long)]
+    pub examples: bool,
 }
 
 /// A Rust that has a standard library for [`TARGET`].
@@ -45,14 +48,14 @@ pub fn run(arguments: &Arguments) -> Result<Vec<PathBuf>> {
         Some(toolchain) => toolchain.ready()?,
         None => Toolchain::find()?,
     };
-    for &(name, component_too) in RUST_GUESTS {
-        let module = shell::step(&format!("building {name} for {TARGET}"), || toolchain.build(name, &[]))?;
+    for guest in RUST_GUESTS.iter().filter(|guest| arguments.examples || !guest.example) {
+        let name = guest.name;
+        let module = shell::step(&format!("building {name} for {TARGET}"), || toolchain.build(guest, &[]))?;
         built.push(put(&folder, &format!("{name}.wasm"), &module)?);
-        if !component_too {
-            continue;
+        if guest.component {
+            let module = shell::step(&format!("building {name} as a component"), || toolchain.build(guest, &["--features", "component"]))?;
+            built.push(put(&folder, &format!("{name}.component.wasm"), &component(name, &module)?)?);
         }
-        let module = shell::step(&format!("building {name} as a component"), || toolchain.build(name, &["--features", "component"]))?;
-        built.push(put(&folder, &format!("{name}.component.wasm"), &component(name, &module)?)?);
     }
     for path in &built {
         let bytes = place::get(path)?;
@@ -100,15 +103,26 @@ impl Toolchain {
     }
 
     /// Builds one guest, and gives its bytes.
-    fn build(self, name: &str, more: &[&str]) -> Result<Vec<u8>> {
+    fn build(self, guest: &Guest, more: &[&str]) -> Result<Vec<u8>> {
+        let name = guest.name;
         let sdk = place::root().join("guest-sdk");
         // Cargo gives programs for wasm one file name whatever their features, so each kind has a folder of its own: else one would
         // be taken for the other as soon as both are built and nothing has changed.
-        let kind = if more.is_empty() { "core" } else { "component" };
+        let kind = if !more.is_empty() {
+            "component"
+        } else if guest.vectors {
+            "vectors"
+        } else {
+            "core"
+        };
         let target = sdk.join("target").join(self.folder()).join(kind);
         let mut cargo = self.cargo();
         cargo.current_dir(&sdk).args(["build", "--quiet", "--locked", "--release", "--target", TARGET, "--package", name]).args(more);
-        cargo.arg("--target-dir").arg(&target).env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"));
+        if self == Toolchain::Debian && guest.vectors {
+            // An engine would start threads, and Debian's C library for wasm does not know the word.
+            cargo.args(["--features", "threadless-libc"]);
+        }
+        cargo.arg("--target-dir").arg(&target).env("CARGO_ENCODED_RUSTFLAGS", self.flags(guest).join("\x1f"));
         shell::show(&mut cargo)?;
         let module = place::get(&target.join(TARGET).join("release").join(name).with_extension("wasm"))?;
         match names_a_path_of(&module, &private_paths()) {
@@ -149,11 +163,14 @@ impl Toolchain {
     }
 
     /// The compiler's flags. No path of this machine may end up in a module that is hashed and signed.
-    fn flags(self) -> Vec<String> {
+    fn flags(self, guest: &Guest) -> Vec<String> {
         let home = env::home_dir().unwrap_or_default();
         let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
         let mut flags = vec![remap(&cargo_home, "/cargo"), remap(&place::root(), "/edgeguard")];
+        if guest.vectors {
+            flags.extend(["-C".to_owned(), "target-feature=+simd128".to_owned()]);
+        }
         if self == Toolchain::Debian {
             let linking = ["link-self-contained=no", "linker=wasm-ld", "link-arg=/usr/lib/wasm32-wasi/crt1-command.o"];
             flags.extend(linking.iter().flat_map(|option| ["-C".to_owned(), (*option).to_owned()]));
@@ -201,15 +218,26 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
 }
 
 const TARGET: &str = "wasm32-wasip1";
-/// Packages under `guest-sdk/guests` and `guest-sdk/examples`, and whether they are built as components too.
-const RUST_GUESTS: &[(&str, bool)] = &[
-    ("voice-gate", true),
-    ("embed", true),
-    ("speech", true),
-    ("file-type", true),
-    ("chat", true),
-    ("gullible", true),
-    ("mobilenet", false),
+/// A package under `guest-sdk/guests` or `guest-sdk/examples`.
+struct Guest {
+    name: &'static str,
+    /// Built only where examples are asked for.
+    example: bool,
+    /// Built as a component too.
+    component: bool,
+    /// Brings an engine of its own, and is built with vector instructions for it.
+    vectors: bool,
+}
+
+const RUST_GUESTS: &[Guest] = &[
+    Guest { name: "voice-gate", example: false, component: true, vectors: false },
+    Guest { name: "embed", example: true, component: true, vectors: false },
+    Guest { name: "speech", example: true, component: true, vectors: false },
+    Guest { name: "file-type", example: true, component: true, vectors: false },
+    Guest { name: "chat", example: true, component: true, vectors: false },
+    Guest { name: "gullible", example: true, component: true, vectors: false },
+    Guest { name: "mobilenet", example: true, component: false, vectors: false },
+    Guest { name: "own-engine", example: true, component: false, vectors: true },
 ];
 /// Files under `tests/guests` that the demo signs and runs.
 const TEXT_GUESTS: &[&str] = &["hello", "open_outside", "load_bytes", "ask_other_graph"];

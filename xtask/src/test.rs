@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// What end-to-end tests run: all programs side by side, the guests, a model, speech.
 fn prepare() -> Result<()> {
-    guests::run(&guests::Arguments::default())?;
+    guests::run(&guests::Arguments { examples: true, ..guests::Arguments::default() })?;
     models::run(&models::Arguments::default())?;
     let fetched = [
         ("language model", models::language(&models::Arguments::default()).map(drop)),

