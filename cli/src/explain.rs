@@ -60,6 +60,8 @@ const ADMISSION: &[(&str, &str, &str)] = &[
 ];
 
 const AFTER: &str = "\
+What a policy lets its module do is another question: `edgeguard policy explain FILE`.
+
 Examples:
   edgeguard explain EG014        why it is a mistake, the wrong and the right
   edgeguard explain EG3004       a reason for which a signature is rejected
@@ -101,13 +103,13 @@ fn explain(code: &str) -> Option<String> {
     }
     let code = code.to_ascii_uppercase();
     if let Some((id, title, why)) = ADMISSION.iter().find(|(id, ..)| *id == code) {
-        return Some(format!("{id} (error): {title}\n\n{}\n", fill(why)));
+        return Some(format!("{id} (error): {title}\n\n{}\n", output::fill(why, 80, "")));
     }
     edgeguard_attest::explain(&code).map(|why| format!("{code}: {why}\n"))
 }
 
 fn page(row: &codes::Row) -> String {
-    let mut page = format!("{} ({}): {}\n\n{}\n", row.id, row.severity.as_str(), row.title, fill(row.why));
+    let mut page = format!("{} ({}): {}\n\n{}\n", row.id, row.severity.as_str(), row.title, output::fill(row.why, 80, ""));
     for (title, example) in [("Wrong", row.wrong), ("Right", row.right)].into_iter().filter(|(_, e)| !e.is_empty()) {
         let _ = write!(page, "\n{title}:\n\n");
         for line in example.lines() {
@@ -115,23 +117,4 @@ fn page(row: &codes::Row) -> String {
         }
     }
     page
-}
-
-/// Breaks a paragraph at 80 columns.
-fn fill(text: &str) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let width = word.chars().count();
-        if column > 0 && column + 1 + width > 80 {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
-    }
-    out
 }

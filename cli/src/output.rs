@@ -24,6 +24,27 @@ pub(crate) fn error(message: &str) {
     say(&format!("error: {}\n", edgeguard_policy::escape(message)));
 }
 
+/// Breaks a paragraph so that no line but a long word's is wider than `width` columns; lines after the first begin with `indent`.
+pub(crate) fn fill(text: &str, width: usize, indent: &str) -> String {
+    let left = indent.chars().count();
+    let mut out = String::new();
+    let mut column = left;
+    for word in text.split_whitespace() {
+        let wide = word.chars().count();
+        if column > left && column + 1 + wide > width {
+            out.push('\n');
+            out.push_str(indent);
+            column = left;
+        } else if column > left {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += wide;
+    }
+    out
+}
+
 /// Colours for standard error: on a terminal, unless the user set `NO_COLOR` (no-color.org).
 pub(crate) fn colour() -> Colour {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());

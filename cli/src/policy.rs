@@ -5,6 +5,7 @@
 
 mod can;
 mod diff;
+mod explain;
 mod files;
 mod fmt;
 mod host;
@@ -37,6 +38,8 @@ pub(crate) enum PolicyCommand {
     Check(CheckArgs),
     /// Say what a change of policies allows and no longer allows: powers, not lines.
     Diff(diff::DiffArgs),
+    /// Say what a policy lets its module do, the kernel rule that each grant becomes, and what it could reach at worst.
+    Explain(explain::ExplainArgs),
     /// Put policy files into their canonical form.
     Fmt(fmt::FmtArgs),
     /// Print the format as a JSON Schema, for editors.
@@ -94,6 +97,7 @@ pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Can(args) => can::run(args),
         PolicyCommand::Check(args) => run_check(args),
         PolicyCommand::Diff(args) => diff::run(args),
+        PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Fmt(args) => fmt::run(args),
         PolicyCommand::Schema(args) => schema::run(args),
     }

@@ -27,6 +27,8 @@
 
 pub mod codes;
 #[cfg(feature = "tools")]
+pub mod explain;
+#[cfg(feature = "tools")]
 pub mod format;
 pub mod imports;
 #[cfg(feature = "tools")]

@@ -41,6 +41,12 @@ pub(crate) fn config(path: &Path) -> Result<HostConfig, Diagnostics> {
     }
 }
 
+/// A host's own file that somebody named: it must be there.
+pub(crate) fn given(path: &Path) -> Result<HostConfig, Diagnostics> {
+    let bytes = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
+    edgeguard_policy::parse_host_bytes(&path.display().to_string(), &bytes)
+}
+
 /// Everything that this host has against a policy.
 pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
     let mut found = policy.check_host(host);

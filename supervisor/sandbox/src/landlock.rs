@@ -121,6 +121,26 @@ fn granted(access: Access) -> BitFlags<AccessFs> {
     }
 }
 
+/// What Landlock makes of a grant on a kernel with a given ABI. The rights are named as in [`crate::Report::rights_enforced`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RightsOf {
+    /// What the grant's rule allows below its directory.
+    pub allowed: Vec<String>,
+    /// File system rights that are handled and that the rule does not give: denied below the directory, as everywhere else.
+    pub denied: Vec<String>,
+    /// File system rights that this product knows and that such a kernel does not: the other layers stand in for them.
+    pub unknown: Vec<String>,
+}
+
+/// The rights that a grant becomes, from the tables that confine a worker; nothing is asked of this host's kernel.
+#[must_use]
+pub fn rights_of(access: Access, abi: u32) -> RightsOf {
+    let handled = AccessFs::from_all(known(abi));
+    let allowed = granted(access) & handled;
+    let labels = |rights: BitFlags<AccessFs>| rights.iter().map(|right| label("fs", right)).collect();
+    RightsOf { allowed: labels(allowed), denied: labels(handled & !allowed), unknown: labels(AccessFs::from_all(NEWEST) & !handled) }
+}
+
 /// Every right that was asked for is in force, or this fails: the status of the crate is checked, not assumed.
 fn enforce(ruleset: RulesetCreated, name: &'static str) -> Result<(), Unconfinable> {
     let status = ruleset.restrict_self().map_err(|source| Unconfinable::Landlock { ruleset: name, source: boxed(source) })?;

@@ -71,6 +71,8 @@ pub use harden::harden_in_host_root;
 pub use harden::set_variable;
 pub use inspect::ProcessStatus;
 pub use inspect::inspect;
+pub use landlock::RightsOf;
+pub use landlock::rights_of;
 pub use launch::Child;
 pub use launch::Launcher;
 pub use launch::spawn;
