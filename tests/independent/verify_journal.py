@@ -7,6 +7,7 @@ Prints: VERDICT FROM TO SEALED FRAMES REASON. It does not decompress calls, so i
 """
 import base64, hashlib, json, os, re, struct, sys
 
+TIERS = range(3)  # events, calls, counts
 MAX_OPEN, MAX_OPEN_NS, SEGMENT = 1024, 60 * 10**9, 4 << 20
 EPOCH = "edgeguard.dev/journal-epoch/v1"
 sha = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
@@ -102,7 +103,7 @@ def frame_at(data, at):
     head = data[at:at + 64]
     if len(head) < 64 or head[:3] != b"EGJ" or struct.unpack_from("<I", head, 60)[0] != crc32c(head[:60]): return None
     version, kind, flags, n, number, seq, boot, _, _, epoch, _, length, crc = struct.unpack_from("<xxxBBBHQQQQIIIIII", head)[:13]
-    if version != 1 or kind not in (1, 2, 3, 4, 6, 7, 8, 9, 10): unreadable("a newer format")
+    if version != 1 or kind not in range(1, 11): unreadable("a newer format")
     whole = data[at:at + 64 + length]
     if length > 1 << 20 or n > 4096 or flags > 1 or len(whole) < 64 + length or crc32c(whole[64:]) != crc: return None
     return number, kind, flags, n, seq, boot, epoch, whole
@@ -136,7 +137,7 @@ def verify(root, key, anchors):
 def check(root, key, anchors, state):
     try:
         raw = open(os.path.join(root, "leaves"), "rb").read()
-        tiers, firsts = zip(*(segments(root, tier) for tier in "sd"))
+        tiers, firsts = zip(*(segments(root, tier) for tier in ("s", "d", "sum")))
     except OSError as error:
         unreadable(str(error))
     count = len(raw) // 32
@@ -161,13 +162,13 @@ def check(root, key, anchors, state):
     # Frame after frame. In each tier the next one is the only candidate; what does not begin with a valid frame stops it.
     queues = [[(frame, s) for s in tier for frame in s.frames] for tier in tiers]
     stops = [next((frames_before(tier, s) for s in tier if not s.clean), None) for tier in tiers]
-    places, seqs, tree, epochs, last_leaf, open_times, roots, said_by = [0, 0], [0, 0], Tree(), [], None, None, {0: sha()}, None
+    places, seqs, tree, epochs, last_leaf, open_times, roots, said_by = [0] * 3, [0] * 3, Tree(), [], None, None, {0: sha()}, None
     number = 0
     while number < count:
-        heads = [queues[t][places[t]][0] if places[t] < len(queues[t]) and (stops[t] is None or places[t] < stops[t]) else None for t in (0, 1)]
-        found = [t for t in (0, 1) if heads[t] and heads[t][0] == number]
+        heads = [queues[t][places[t]][0] if places[t] < len(queues[t]) and (stops[t] is None or places[t] < stops[t]) else None for t in TIERS]
+        found = [t for t in TIERS if heads[t] and heads[t][0] == number]
         if not found:
-            if number not in retired or any(stops[t] == places[t] for t in (0, 1)): tampered(number, number + 1, "it was written and is not there")
+            if number not in retired or any(stops[t] == places[t] for t in TIERS): tampered(number, number + 1, "it was written and is not there")
             said_by = max(said_by or 0, retired[number])
             leaf = leaves[number]
         else:
@@ -177,7 +178,7 @@ def check(root, key, anchors, state):
             bad = lambda why: tampered(number, number + 1, why)
             leaf = sha(b"\0", whole)
             if leaf != leaves[number]: bad("its digest is not its leaf")
-            if (kind in (4, 6)) != (tier == 1): bad("it is in the wrong tier")
+            if tier not in {4: (1,), 5: (2,), 6: (1, 2)}.get(kind, (0,)): bad("it is in the wrong tier")
             if (number == 0) != (kind == 1): bad("a first frame is frame 0")
             if epoch != len(epochs) + (kind == 7): bad("it is of another epoch")
             at = seqs[tier]
@@ -244,7 +245,7 @@ def seals(key, anchors, checkpoints, there, epochs, roots, count, said_by, open_
         if roots[size] != root: tampered(0, size, "this is another history")
 
 def unfinished(tiers, queues, places, count, raw, torn):
-    rest = sorted(frame[0] for t in (0, 1) for frame, _ in queues[t][places[t]:])
+    rest = sorted(frame[0] for t in TIERS for frame, _ in queues[t][places[t]:])
     for tier in tiers:
         for segment in tier:
             if segment.behind: tampered(count, max(segment.behind) + 1, "valid frames behind bytes that are none")

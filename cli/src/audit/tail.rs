@@ -261,6 +261,6 @@ pub(super) fn own(content: &Content, origin: &str) -> Option<String> {
         Content::Epoch(start, _) => Some(format!("epoch {} of the signing key began", start.epoch)),
         Content::Retention(gone) => Some(format!("`{}` was deleted: {} bytes of calls", printable(gone.segment.as_bytes()), gone.bytes)),
         Content::Anchor(_) => Some("anchored: somebody else has signed a checkpoint".to_owned()),
-        Content::Events(_) | Content::Calls(_) | Content::Dictionary => None,
+        Content::Events(_) | Content::Calls(_) | Content::Summary(_) | Content::Dictionary => None,
     }
 }

@@ -51,7 +51,7 @@ struct Shape([u64; 3]);
 /// Shapes come from records that the daemon has already taken, at most [`crate::frame::MAX_EVENTS`] of them: a table that a guest fills
 /// badly costs time bounded by that, so a fast hash will do.
 #[derive(Debug, Default)]
-struct ShapeHasher(u64);
+pub(crate) struct ShapeHasher(u64);
 
 impl std::hash::Hasher for ShapeHasher {
     fn finish(&self) -> u64 {
@@ -137,7 +137,7 @@ pub(crate) fn shapes(mut payload: &[u8]) -> Result<Vec<Row>, BadPayload> {
 }
 
 /// The next column of a payload.
-fn split<'a>(payload: &mut &'a [u8]) -> Result<&'a [u8], BadPayload> {
+pub(crate) fn split<'a>(payload: &mut &'a [u8]) -> Result<&'a [u8], BadPayload> {
     let len = usize::try_from(get(payload)?).map_err(|_| BadPayload::Length)?;
     let (column, rest) = payload.split_at_checked(len).ok_or(BadPayload::Length)?;
     *payload = rest;
@@ -214,16 +214,16 @@ pub(crate) fn get(from: &mut &[u8]) -> Result<u64, BadPayload> {
     Err(BadPayload::Number)
 }
 
-fn narrow<T: TryFrom<u64>>(number: u64) -> Result<T, BadPayload> {
+pub(crate) fn narrow<T: TryFrom<u64>>(number: u64) -> Result<T, BadPayload> {
     T::try_from(number).map_err(|_| BadPayload::Number)
 }
 
-fn zigzag(difference: u64) -> u64 {
+pub(crate) fn zigzag(difference: u64) -> u64 {
     let signed = difference.cast_signed();
     (signed << 1 ^ signed >> 63).cast_unsigned()
 }
 
-fn unzigzag(number: u64) -> u64 {
+pub(crate) fn unzigzag(number: u64) -> u64 {
     number >> 1 ^ (number & 1).wrapping_neg()
 }
 

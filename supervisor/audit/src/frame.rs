@@ -19,7 +19,7 @@ pub const MAX_RAW: usize = 1 << 20;
 /// Most events in one frame.
 pub const MAX_EVENTS: usize = 4096;
 
-/// What a frame holds. The numbers 5 and 11 are kept for counts and clock steps.
+/// What a frame holds. The number 11 is kept for clock steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameType {
@@ -31,7 +31,9 @@ pub enum FrameType {
     Events = 3,
     /// Calls.
     Detail = 4,
-    /// Strings and sources that following `Detail` frames of the same segment name by number.
+    /// Exact counts of calls.
+    Summary = 5,
+    /// Strings and sources that following frames of the same segment name by number.
     Dict = 6,
     /// A signing epoch began: its key, certified by the identity key and by the key of the epoch before.
     Epoch = 7,
@@ -50,6 +52,7 @@ impl FrameType {
             2 => Self::Boot,
             3 => Self::Events,
             4 => Self::Detail,
+            5 => Self::Summary,
             6 => Self::Dict,
             7 => Self::Epoch,
             8 => Self::Account,

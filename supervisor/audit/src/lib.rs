@@ -35,6 +35,7 @@ pub mod scan;
 mod seal;
 mod segment;
 mod statement;
+mod summary;
 mod text;
 mod time;
 mod tree;

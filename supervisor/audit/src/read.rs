@@ -1,4 +1,4 @@
-//! The journal, for reading: frames in their order out of two tiers, and what they hold.
+//! The journal, for reading: frames in their order out of its tiers, and what they hold.
 //!
 //! Runs in: CLI, with the rights of whoever calls it; the daemon may be writing meanwhile.
 //! Does not: trust a file. Sizes are bounded before anything is allocated, decompression stops at [`frame::MAX_RAW`], and a frame whose leaf is
@@ -38,6 +38,13 @@ use crate::record::Record;
 use crate::segment;
 use crate::segment::Tier;
 use crate::statement::EpochStart;
+use crate::summary;
+pub use crate::summary::Count;
+pub use crate::summary::Counts;
+pub use crate::summary::Coverage;
+use crate::summary::Key;
+pub use crate::summary::Summary;
+pub use crate::summary::Window;
 
 /// Why the journal cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +97,14 @@ pub enum BadContent {
     /// The JSON of another frame.
     #[error("is not the JSON that belongs there")]
     Json(#[from] serde_json::Error),
+    /// The rows of a `Summary` frame are of another number of calls than it says.
+    #[error("counts {found} calls, and is of {expected}")]
+    Counts {
+        /// By its coverage.
+        expected: u64,
+        /// By its rows.
+        found: u64,
+    },
     /// The header says another number of events than there are.
     #[error("holds {found} events, its header says {expected}")]
     Count {
@@ -149,7 +164,9 @@ pub enum Content {
     Events(Vec<Item<Event>>),
     /// Calls.
     Calls(Vec<Item<Call>>),
-    /// Strings for the calls that follow.
+    /// Exact counts of calls.
+    Summary(Summary),
+    /// Strings for the frames that follow.
     Dictionary,
     /// The journal was closed in order.
     Account(Stats),
@@ -219,15 +236,34 @@ pub struct Opened {
 pub struct Reader {
     dir: PathBuf,
     leaves: LeafReader,
-    cursors: [Cursor; 2],
+    cursors: [Cursor; 3],
     next: u64,
     origin: String,
     identity: Option<String>,
     retired: u64,
     boot_id: String,
-    dictionary: Dictionary,
-    dictionary_of: Option<u64>,
+    calls: Names,
+    counts: Names,
     raw: Vec<u8>,
+}
+
+/// What the frames of one segment name by number.
+#[derive(Debug, Default)]
+struct Names {
+    /// First frame of the segment.
+    of: Option<u64>,
+    dictionary: Dictionary,
+    /// What is counted together, in a segment of counts.
+    keys: Vec<Key>,
+}
+
+impl Names {
+    /// Those of this segment; of another one nothing is kept.
+    fn turn_to(&mut self, segment: u64) {
+        if self.of != Some(segment) {
+            *self = Self { of: Some(segment), ..Self::default() };
+        }
+    }
 }
 
 impl Reader {
@@ -255,8 +291,8 @@ impl Reader {
             identity: None,
             retired: 0,
             boot_id: String::new(),
-            dictionary: Dictionary::default(),
-            dictionary_of: None,
+            calls: Names::default(),
+            counts: Names::default(),
             raw: Vec::new(),
         };
         reader.seek(frame)?;
@@ -387,8 +423,8 @@ impl Reader {
                 cursor.seek(frame)?;
             }
             while let Some(passed) = self.cursors.get_mut(tier).and_then(|cursor| cursor.take_before(frame)) {
-                // What is before the frame in its segment is passed over, but its strings are needed.
-                if matches!(passed.header.kind, FrameType::Dict | FrameType::Boot | FrameType::Genesis) {
+                // What is before the frame in its segment is passed over, but its strings and keys are needed.
+                if matches!(passed.header.kind, FrameType::Dict | FrameType::Summary | FrameType::Boot | FrameType::Genesis) {
                     self.decode(&passed)?;
                 }
             }
@@ -396,7 +432,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What a frame holds. Frames of calls must come in their order, for the dictionary before them is needed.
+    /// What a frame holds. Frames of calls and of counts must come in their order, for the names before them are needed.
     ///
     /// # Errors
     /// [`ReadError::Payload`]
@@ -405,11 +441,15 @@ impl Reader {
     }
 
     fn content(&mut self, frame: &Frame) -> Result<Content, BadContent> {
-        if frame.tier == Tier::Detail && self.dictionary_of != Some(frame.segment) {
-            self.dictionary = Dictionary::default();
-            self.dictionary_of = Some(frame.segment);
+        if frame.tier != Tier::Security {
+            self.names(frame.tier).turn_to(frame.segment);
         }
         let mut raw = std::mem::take(&mut self.raw);
+        if frame.header.kind == FrameType::Summary {
+            let summary = self.summary(frame, &mut raw);
+            self.raw = raw;
+            return summary.map(Content::Summary);
+        }
         let payload = if frame.header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), &mut raw)? };
         let content = self.parse(frame, payload);
         self.raw = raw;
@@ -437,8 +477,9 @@ impl Reader {
                 Content::Events(items.collect())
             }
             FrameType::Detail => Content::Calls(self.calls(header, payload)?),
+            FrameType::Summary => Content::Summary(self.summary(frame, &mut Vec::new())?),
             FrameType::Dict => {
-                self.dictionary.add(payload)?;
+                self.names(frame.tier).dictionary.add(payload)?;
                 Content::Dictionary
             }
             FrameType::Account => Content::Account(serde_json::from_slice(payload)?),
@@ -459,12 +500,54 @@ impl Reader {
 
     fn calls(&self, header: &Header, payload: &[u8]) -> Result<Vec<Item<Call>>, BadContent> {
         let rows = columns::decode(payload, header.n.into())?;
+        let dictionary = &self.calls.dictionary;
         let mut items = Vec::with_capacity(rows.len());
         for (row, index) in rows.into_iter().zip(0..) {
-            let call = Call { record: row.record, source: self.dictionary.source(row.source)?, text: self.dictionary.text(row.text)? };
+            let call = Call { record: row.record, source: dictionary.source(row.source)?, text: dictionary.text(row.text)? };
             items.push(item(header, index, row.record.time_ns, call));
         }
         Ok(items)
+    }
+
+    /// The names of a tier's segment. Those of events stand in the events.
+    const fn names(&mut self, tier: Tier) -> &mut Names {
+        match tier {
+            Tier::Summary => &mut self.counts,
+            Tier::Detail | Tier::Security => &mut self.calls,
+        }
+    }
+
+    fn summary(&mut self, frame: &Frame, raw: &mut Vec<u8>) -> Result<Summary, BadContent> {
+        let mut payload = frame.payload();
+        let coverage = Coverage::get(&mut payload)?;
+        let (first_key, new, rows) = summary::columns::decode(decompress(payload, raw)?, frame.header.n.into())?;
+        let Names { dictionary, keys, .. } = &mut self.counts;
+        let first_key = usize::try_from(first_key).unwrap_or(usize::MAX);
+        // A frame that is read twice brings the same keys again.
+        if first_key > keys.len() || first_key.saturating_add(new.len()) > summary::MAX_KEYS {
+            return Err(BadPayload::Reference.into());
+        }
+        keys.truncate(first_key);
+        keys.extend(new);
+        let mut counts = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let Key { source, call, outcome, errno, rule, text } = *keys.get(row.key as usize).ok_or(BadPayload::Reference)?;
+            let window_boot = row.window.checked_mul(coverage.window.nanos()).ok_or(BadPayload::Number)?;
+            counts.push(Count {
+                window_boot,
+                window_real: frame.header.real_time(window_boot),
+                source: dictionary.source(source)?,
+                call,
+                outcome,
+                errno,
+                rule,
+                text: dictionary.text(text)?,
+                counts: row.counts,
+            });
+        }
+        let found = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.counts.calls));
+        let expected = coverage.count();
+        if found == expected { Ok(Summary { coverage, rows: counts }) } else { Err(BadContent::Counts { expected, found }) }
     }
 
     /// The calls of a frame of calls that are wanted. What calls have in common is asked about first, and if it can decide, nothing else is looked at.
@@ -486,16 +569,14 @@ impl Reader {
         wants: &dyn Fn(&CallView<'_>) -> Option<bool>,
     ) -> Result<Vec<Item<Call>>, BadContent> {
         let header = &frame.header;
-        if self.dictionary_of != Some(frame.segment) {
-            self.dictionary = Dictionary::default();
-            self.dictionary_of = Some(frame.segment);
-        }
+        self.calls.turn_to(frame.segment);
+        let dictionary = &self.calls.dictionary;
         let payload = if header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), raw)? };
         let mut items = Vec::new();
         let mut verdicts = Vec::new();
         for shape in columns::shapes(payload)? {
-            let source = self.dictionary.source(shape.source)?;
-            let text = self.dictionary.text(shape.text)?;
+            let source = dictionary.source(shape.source)?;
+            let text = dictionary.text(shape.text)?;
             let view = CallView { record: &shape.record, time_real: 0, source: &source, text: text.as_deref(), whole: false };
             verdicts.push(wants(&view));
         }
@@ -506,7 +587,7 @@ impl Reader {
             if verdicts.get(shape) == Some(&Some(false)) {
                 continue;
             }
-            let call = Call { record: row.record, source: self.dictionary.source(row.source)?, text: self.dictionary.text(row.text)? };
+            let call = Call { record: row.record, source: dictionary.source(row.source)?, text: dictionary.text(row.text)? };
             let time_real = header.real_time(row.record.time_ns);
             let view = CallView { record: &call.record, time_real, source: &call.source, text: call.text.as_deref(), whole: true };
             if wants(&view) == Some(true) {

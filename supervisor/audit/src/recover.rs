@@ -30,6 +30,7 @@ use crate::segment::Scan;
 use crate::segment::Segment;
 use crate::segment::Stop;
 use crate::segment::Tier;
+use crate::summary::Coverage;
 
 /// How the journal was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub(crate) struct Found {
     pub leaves: Leaves,
     pub security: Writer,
     pub detail: Writer,
+    pub summary: Writer,
+    /// The calls below this number are counted in `Summary` frames.
+    pub counted: u64,
     pub next_frame: u64,
     pub recovery: Recovery,
 }
@@ -59,7 +63,7 @@ pub(crate) struct Found {
 pub(crate) fn make_and_lock(dir: &Path) -> Result<File, JournalError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    for folder in [dir.to_owned(), dir.join(Tier::Security.folder()), dir.join(Tier::Detail.folder())] {
+    for folder in std::iter::once(dir.to_owned()).chain(Tier::ALL.map(|tier| dir.join(tier.folder()))) {
         builder.create(&folder).map_err(JournalError::io("make a folder", dir))?;
     }
     std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(JournalError::io("close off the folder", dir))?;
@@ -125,6 +129,14 @@ impl Tail {
         let last = self.headers().filter(|header| header.frame_no < below).max_by_key(|header| header.frame_no);
         last.map_or(0, |header| header.first_seq.saturating_add(header.n.into()))
     }
+
+    /// The call behind those that the last `Summary` frame before this one is of; 0 for none.
+    fn counted(&self, below: u64) -> u64 {
+        let all = self.frames().filter(|(header, _)| header.kind == FrameType::Summary && header.frame_no < below);
+        let last = all.max_by_key(|(header, _)| header.frame_no);
+        let coverage = last.and_then(|(_, bytes)| Coverage::get(&mut bytes.get(frame::HEADER_LEN..)?).ok());
+        coverage.map_or(0, |coverage| coverage.calls.end)
+    }
 }
 
 /// Looks at the end of the journal, cuts off what a crash left, and finds where writing goes on. The caller holds the lock.
@@ -133,7 +145,7 @@ impl Tail {
 pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, JournalError> {
     let leaves = Leaves::open(disk, dir).map_err(JournalError::io("open the leaves", dir))?;
     let leaf_count = leaves.count().map_err(JournalError::io("read the leaves", dir))?;
-    let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?];
+    let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?, Tail::load(dir, Tier::Summary)?];
 
     // All frames from `start` on are in the segments that were read.
     let start = tails.iter().map(|tail| tail.from).max().unwrap_or(0);
@@ -159,10 +171,14 @@ pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, Jou
         tails.iter().map(|tail| tail.next_by_name).max().unwrap_or(0).max(beyond)
     };
     restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
-    let [security, detail] = tails;
+    let [security, detail, summary] = tails;
+    let counted = summary.counted(next_frame);
     let security = reopen(dir, disk, security, next_frame, &mut recovery)?;
-    let detail = reopen(dir, disk, detail, next_frame, &mut recovery)?;
-    Ok(Found { leaves, security, detail, next_frame, recovery })
+    let mut detail = reopen(dir, disk, detail, next_frame, &mut recovery)?;
+    let summary = reopen(dir, disk, summary, next_frame, &mut recovery)?;
+    // Calls that were only counted have numbers too.
+    detail.next_seq = detail.next_seq.max(counted);
+    Ok(Found { leaves, security, detail, summary, counted, next_frame, recovery })
 }
 
 /// The first frame of the segment that was read last.
@@ -225,7 +241,7 @@ fn reopen(dir: &Path, disk: &Disk, tail: Tail, next_frame: u64, recovery: &mut R
         } else if tail.tier == Tier::Security {
             writer.segment = Some(Segment::reopen(disk, &path, end as u64).map_err(JournalError::io("go on in a segment", dir))?);
         } else {
-            // The dictionary of a segment lives with its writer, so a new writer begins a new segment.
+            // The names of a segment live with their writer, so a new writer begins a new segment.
             let ended = Segment::reopen(disk, &path, end as u64).and_then(Segment::close);
             ended.map_err(JournalError::io("end a segment", dir))?;
         }

@@ -62,7 +62,7 @@ pub type Take<'a> = dyn FnMut(Tier, &Header, Option<Content>) -> bool + 'a;
 /// [`ReadError::Io`]
 pub fn scan(dir: &Path, wanted: &Wanted<'_>, take: &mut Take<'_>, progress: &mut dyn FnMut(&Scanned)) -> Result<Scanned, ReadError> {
     let mut reader = Reader::open(dir)?;
-    let mut tiers = [Walk::new(dir, Tier::Security)?, Walk::new(dir, Tier::Detail)?];
+    let mut tiers = [Walk::new(dir, Tier::Security)?, Walk::new(dir, Tier::Detail)?, Walk::new(dir, Tier::Summary)?];
     let mut done = Scanned { of: reader.frames()?, ..Scanned::default() };
     loop {
         let mut next = None;
@@ -172,7 +172,9 @@ impl Walk {
         let names = matches!(header.kind, FrameType::Genesis | FrameType::Boot);
         let asked = match self.tier {
             Tier::Security => in_bounds && wanted.events || names,
-            _ => in_bounds && wanted.call.is_some(),
+            Tier::Detail => in_bounds && wanted.call.is_some(),
+            // What was counted is asked for by [`counts`].
+            Tier::Summary => false,
         };
         if !asked {
             return Ok(None);

@@ -23,11 +23,13 @@ pub enum Tier {
     Security,
     /// Calls.
     Detail,
+    /// Exact counts of calls, which stay when calls are deleted.
+    Summary,
 }
 
 impl Tier {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Security, Self::Detail];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Security, Self::Detail, Self::Summary];
 
     /// The folder.
     #[must_use]
@@ -35,6 +37,7 @@ impl Tier {
         match self {
             Self::Security => "s",
             Self::Detail => "d",
+            Self::Summary => "sum",
         }
     }
 }

@@ -146,7 +146,7 @@ impl Machine {
     /// What is on the disk after a power failure: `luck` says of each sector, length and folder whether it made it.
     fn crash(&self, from: &Path, to: &Path, luck: &mut impl FnMut() -> bool) {
         let names = if luck() { &self.names } else { &self.synced_names };
-        for folder in ["audit/s", "audit/d", "keys"] {
+        for folder in ["audit/s", "audit/d", "audit/sum", "keys"] {
             fs::create_dir_all(to.join(folder)).unwrap();
         }
         for (path, number) in names {

@@ -84,7 +84,7 @@ fn small() -> TempDir {
 /// All files of a journal, without most of the zeros that segments are preallocated with.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
-    for folder in [dir.to_owned(), dir.join("s"), dir.join("d")] {
+    for folder in [dir.to_owned(), dir.join("s"), dir.join("d"), dir.join("sum")] {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.file_type().unwrap().is_file()) {
             let mut bytes = fs::read(entry.path()).unwrap();
             let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -98,8 +98,9 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Copies a journal, so that each attempt begins with the same one.
 fn copy(files: &BTreeMap<PathBuf, Vec<u8>>, from: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
-    fs::create_dir(to.path().join("s")).unwrap();
-    fs::create_dir(to.path().join("d")).unwrap();
+    for tier in ["s", "d", "sum"] {
+        fs::create_dir(to.path().join(tier)).unwrap();
+    }
     for (path, bytes) in files {
         fs::write(to.path().join(path.strip_prefix(from).unwrap()), bytes).unwrap();
     }
@@ -371,7 +372,7 @@ fn damage_of_any_kind_neither_stops_a_start_nor_a_check() {
 fn a_frame_that_is_deleted_swapped_doubled_or_replaced_is_noticed() {
     let dir = small();
     let files = files(dir.path());
-    for (tier, segments) in [("s", 5), ("d", 3)] {
+    for (tier, segments) in [("s", 5), ("d", 3), ("sum", 2)] {
         let segment = only_segment(dir.path(), tier);
         let bytes = &files[&segment];
         let frames = frames_of(bytes);
@@ -422,7 +423,7 @@ fn an_edit_with_right_checksums_is_noticed_by_its_digest() {
 fn a_truncated_or_missing_segment_is_noticed() {
     let dir = small();
     let files = files(dir.path());
-    for tier in ["s", "d"] {
+    for tier in ["s", "d", "sum"] {
         let segment = only_segment(dir.path(), tier);
         let bytes = &files[&segment];
         for (at, ..) in frames_of(bytes) {

@@ -40,7 +40,7 @@ struct Case {
 }
 
 struct Cases {
-    /// Two runs: frames 0 to 10 in epoch 1, 11 to 20 in epoch 2, all sealed.
+    /// Two runs: frames 0 to 12 in epoch 1, 13 to 24 in epoch 2, all sealed.
     base: Image,
     key: String,
     cases: Vec<Case>,
@@ -83,7 +83,7 @@ fn cases() -> Cases {
     let key = edgeguard_audit::verify(&house.journal(), |_, _| {}).identity;
     let end = base.count();
     let (one, two) = (first_run.count(), number_of(&base, FrameType::Epoch, 1));
-    assert_eq!((one, end, two), (11, 21, 12), "the cases below name frames by number");
+    assert_eq!((one, end, two), (13, 25, 14), "the cases below name frames by number");
     let mut c = Cases { base: base.clone(), key, cases: Vec::new() };
 
     // Nothing, and what is no tampering.
@@ -106,17 +106,17 @@ fn cases() -> Cases {
         assert_ne!(*payload, text.as_bytes());
     };
     c.add("an edit with right checksums", Said::Tampered(3, 4), |image| image.reseal(3, edit));
-    c.add("an edit with right checksums and leaf, before an epoch", Said::Tampered(2, 12), |image| {
+    c.add("an edit with right checksums and leaf, before an epoch", Said::Tampered(2, 14), |image| {
         image.reseal(3, edit);
         image.releaf(3);
     });
-    c.add("an edit with right checksums and leaf, in the last epoch", Said::Tampered(13, end), |image| {
-        image.reseal(14, edit);
-        image.releaf(14);
-        image.keep_checkpoints(|size| size == 13 || size == end);
+    c.add("an edit with right checksums and leaf, in the last epoch", Said::Tampered(15, end), |image| {
+        image.reseal(16, edit);
+        image.releaf(16);
+        image.keep_checkpoints(|size| size == 15 || size == end);
     });
     c.add("only a header, with right checksum", Said::Tampered(3, 4), |image| image.reseal(3, |header, _| header.t0_real += 1));
-    c.add("only a header, with right checksum and leaf", Said::Tampered(2, 12), |image| {
+    c.add("only a header, with right checksum and leaf", Said::Tampered(2, 14), |image| {
         image.reseal(3, |header, _| header.t0_real += 1);
         image.releaf(3);
     });
@@ -172,15 +172,15 @@ fn cases() -> Cases {
         });
         image.releaf(1);
     });
-    c.add("a start written behind another frame", Said::Tampered(11, 12), |image| {
-        image.reseal(11, |_, payload| {
+    c.add("a start written behind another frame", Said::Tampered(13, 14), |image| {
+        image.reseal(13, |_, payload| {
             let text = String::from_utf8(payload.clone()).unwrap();
             let at = text.find("\"head\":\"").unwrap() + 8;
             *payload = format!("{}{}{}", &text[..at], "0".repeat(64), &text[at + 64..]).into_bytes();
         });
-        image.releaf(11);
+        image.releaf(13);
     });
-    c.add("the start removed from the end", Said::Tampered(11, 12), |image| drop_frame(image, 11));
+    c.add("the start removed from the end", Said::Tampered(13, 14), |image| drop_frame(image, 13));
 
     // Segments and files.
     c.add("the segment of calls deleted", Said::Tampered(5, 6), |image| {
@@ -220,45 +220,45 @@ fn cases() -> Cases {
         let checkpoints = image.0.get_mut("checkpoints").unwrap();
         checkpoints.truncate(checkpoints.len() - 30);
     });
-    c.add("the end cut off, seals kept", Said::Tampered(18, end), |image| {
-        image.truncate(18);
+    c.add("the end cut off, seals kept", Said::Tampered(20, end), |image| {
+        image.truncate(20);
         image.keep_checkpoints(|size| size == end);
     });
     // The epoch that the checkpoint is of is not in the files any more.
-    c.add("the end cut off at an epoch, seals kept", Said::Tampered(2, 11), |image| {
-        image.truncate(11);
+    c.add("the end cut off at an epoch, seals kept", Said::Tampered(2, 13), |image| {
+        image.truncate(13);
         image.keep_checkpoints(|size| size == end);
     });
     // From files alone, these cannot be told from a journal that ends there; what is known elsewhere can.
     c.case("an older copy of everything", Said::Ok, first_run.clone());
-    c.case("an older copy of everything, with an anchor", Said::Tampered(11, end), first_run.clone()).anchors =
+    c.case("an older copy of everything, with an anchor", Said::Tampered(13, end), first_run.clone()).anchors =
         vec![last_checkpoint.clone()];
     let cut_in_epoch = |image: &mut Image| {
-        image.truncate(18);
-        image.keep_checkpoints(|size| size <= 18);
+        image.truncate(20);
+        image.keep_checkpoints(|size| size <= 20);
     };
     c.add("the end cut off within the epoch, with its seals", Said::Ok, cut_in_epoch);
-    c.add("the end cut off within the epoch, with its seals, with an anchor", Said::Tampered(18, end), cut_in_epoch).anchors =
+    c.add("the end cut off within the epoch, with its seals, with an anchor", Said::Tampered(20, end), cut_in_epoch).anchors =
         vec![last_checkpoint.clone()];
 
     // Seals.
-    c.add("no checkpoints", Said::Tampered(12, end), |image| {
+    c.add("no checkpoints", Said::Tampered(14, end), |image| {
         image.0.remove("checkpoints");
     });
-    c.add("checkpoints emptied", Said::Tampered(12, end), |image| image.0.get_mut("checkpoints").unwrap().clear());
-    c.add("a signature of a checkpoint changed", Said::Tampered(13, end), |image| {
-        image.keep_checkpoints(|size| size == 13 || size == end);
+    c.add("checkpoints emptied", Said::Tampered(14, end), |image| image.0.get_mut("checkpoints").unwrap().clear());
+    c.add("a signature of a checkpoint changed", Said::Tampered(15, end), |image| {
+        image.keep_checkpoints(|size| size == 15 || size == end);
         let checkpoints = image.0.get_mut("checkpoints").unwrap();
         let at = checkpoints.len() - 20;
         checkpoints[at] = if checkpoints[at] == b'A' { b'B' } else { b'A' };
     });
-    c.add("a checkpoint over another size", Said::Tampered(13, end), |image| {
-        image.keep_checkpoints(|size| size == 13 || size == end);
+    c.add("a checkpoint over another size", Said::Tampered(15, end), |image| {
+        image.keep_checkpoints(|size| size == 15 || size == end);
         let text = String::from_utf8(image.0["checkpoints"].clone()).unwrap();
-        image.0.insert("checkpoints".into(), text.replace("\n21\n", "\n20\n").into_bytes());
+        image.0.insert("checkpoints".into(), text.replace("\n25\n", "\n24\n").into_bytes());
     });
     c.add("checkpoints in another order", Said::Tampered(end, end), |image| {
-        image.keep_checkpoints(|size| size == 13 || size == end);
+        image.keep_checkpoints(|size| size == 15 || size == end);
         let mut all = notes(&String::from_utf8(image.0["checkpoints"].clone()).unwrap());
         all.reverse();
         image.0.insert("checkpoints".into(), all.iter().map(|note| format!("{note}\n")).collect::<String>().into_bytes());
@@ -266,12 +266,12 @@ fn cases() -> Cases {
     c.add("an older epoch's checkpoint behind the others", Said::Tampered(end, end), |image| {
         image.0.get_mut("checkpoints").unwrap().extend(format!("{first_checkpoint}\n").bytes());
     });
-    c.add("a certificate with one letter changed, with leaf", Said::Tampered(2, 13), |image| {
-        image.reseal(12, |_, payload| {
+    c.add("a certificate with one letter changed, with leaf", Said::Tampered(2, 15), |image| {
+        image.reseal(14, |_, payload| {
             let at = payload.len() - 20;
             payload[at] = if payload[at] == b'A' { b'B' } else { b'A' };
         });
-        image.releaf(12);
+        image.releaf(14);
     });
 
     // Other journals.
@@ -282,14 +282,14 @@ fn cases() -> Cases {
     c.case("another journal in its place", Said::Tampered(0, 3), foreign.clone());
     c.case("another journal in its place, its own key", Said::Ok, foreign.clone()).key =
         Some(edgeguard_audit::verify(&other.journal(), |_, _| {}).identity);
-    c.add("another journal's checkpoints", Said::Tampered(12, end), |image| {
+    c.add("another journal's checkpoints", Said::Tampered(14, end), |image| {
         image.0.insert("checkpoints".into(), foreign.0["checkpoints"].clone());
     });
     c.add("another journal's anchor", Said::Tampered(0, end), |_| {}).anchors = vec![foreign_note];
-    c.add("another journal's certificate", Said::Tampered(2, 13), |image| {
-        let frame = foreign.bytes(12);
-        image.splice(12, &frame);
-        image.releaf(12);
+    c.add("another journal's certificate", Said::Tampered(2, 15), |image| {
+        let frame = foreign.bytes(14);
+        image.splice(14, &frame);
+        image.releaf(14);
     });
     c.add("another journal's calls", Said::Tampered(5, 6), |image| {
         let frame = foreign.bytes(5);
@@ -298,30 +298,30 @@ fn cases() -> Cases {
 
     // Whoever has taken the keys as they were in epoch 2.
     let thief = Thief::of(&house);
-    c.add("the past rewritten, and certified with the epoch's key", Said::Tampered(2, 13), |image| {
+    c.add("the past rewritten, and certified with the epoch's key", Said::Tampered(2, 15), |image| {
         image.reseal(3, edit);
         image.releaf(3);
-        let root = image.root(12);
-        image.reseal(12, |_, payload| {
+        let root = image.root(14);
+        image.reseal(14, |_, payload| {
             let text = String::from_utf8(payload.clone()).unwrap();
             let lines: Vec<&str> = text.lines().take(6).collect();
             *payload = thief.sign(&format!("{}\n{root}\n", lines.join("\n")), 1).into_bytes();
         });
-        image.releaf(12);
+        image.releaf(14);
     });
-    c.add("the next key exchanged, certified with the identity key and the epoch's own", Said::Tampered(2, 13), |image| {
-        image.reseal(12, |_, payload| {
+    c.add("the next key exchanged, certified with the identity key and the epoch's own", Said::Tampered(2, 15), |image| {
+        image.reseal(14, |_, payload| {
             let text = String::from_utf8(payload.clone()).unwrap();
             let (text, _) = text.split_once("\n\n").unwrap();
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
             lines[3] = lines[4].clone();
             *payload = thief.sign(&format!("{}\n", lines.join("\n")), 1).into_bytes();
         });
-        image.releaf(12);
+        image.releaf(14);
     });
     let rewrite = |image: &mut Image| {
-        image.reseal(14, edit);
-        image.releaf(14);
+        image.reseal(16, edit);
+        image.releaf(16);
         let text = format!("{ORIGIN}\n{end}\n{}\n", image.root(end));
         image.0.insert("checkpoints".into(), format!("{}\n", thief.sign(&text, 2)).into_bytes());
     };

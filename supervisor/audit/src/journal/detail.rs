@@ -1,4 +1,4 @@
-//! How buffered calls become frames: what is new in the segment's dictionary first, then the columns.
+//! How buffered calls become frames: what is new in the segment's dictionary first, then the columns. What is in a frame is counted.
 //!
 //! Runs in: daemon, on the journal's thread.
 
@@ -16,17 +16,27 @@ use crate::segment::Tier;
 impl Journal {
     /// Writes the buffered calls.
     pub(super) fn write_detail(&mut self) -> Result<(), JournalError> {
-        while let Some(buffer) = self.buffers.pop_front() {
-            if let Err(error) = self.write_buffer(&buffer) {
+        while !self.buffers.is_empty() {
+            self.write_full_summaries()?;
+            let Some(buffer) = self.buffers.pop_front() else { break };
+            if !self.detail() {
+                self.only_count(&buffer);
+            } else if let Err(error) = self.write_buffer(&buffer) {
                 self.buffers.push_front(buffer);
                 return Err(error);
+            } else {
+                self.counter.add(&buffer);
             }
         }
-        Ok(())
+        self.write_full_summaries()
     }
 
     /// Writes a frame for what is new in the dictionary, then one for the calls.
     fn write_buffer(&mut self, buffer: &Buffer) -> Result<(), JournalError> {
+        if self.counter.gap {
+            // Each segment holds calls that follow each other.
+            self.begin_segment(Tier::Detail)?;
+        }
         let (mut dict, mut payload) = self.encode(buffer)?;
         let room = 2 * frame::HEADER_LEN + dict.as_ref().map_or(0, Vec::len) + payload.len();
         let fits = self.detail.segment.as_ref().is_some_and(|segment| segment.fits(room));
@@ -39,14 +49,24 @@ impl Journal {
         let first = buffer.calls.iter().map(|(record, ..)| record.time_ns).min().unwrap_or(0).min(boottime_ns());
         let last = buffer.calls.iter().map(|(record, ..)| record.time_ns).max().unwrap_or(0);
         if let Some(dict) = dict {
-            let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, self.detail.next_seq, first) };
-            self.write(Tier::Detail, header, &dict)?;
-            self.interner.written();
+            self.write_dict(Tier::Detail, first, &dict)?;
         }
         let n = u16::try_from(buffer.calls.len()).unwrap_or(u16::MAX);
         let span_us = u32::try_from(last.saturating_sub(first) / 1000).unwrap_or(u32::MAX);
         let header = Header { flags: COMPRESSED, span_us, ..self.header(FrameType::Detail, n, self.detail.next_seq, first) };
         self.write(Tier::Detail, header, &payload).map(drop)
+    }
+
+    /// Writes a frame for what is new in the dictionary of a tier's segment.
+    pub(super) fn write_dict(&mut self, tier: Tier, first: u64, dict: &[u8]) -> Result<(), JournalError> {
+        let first_seq = self.writer(tier).next_seq;
+        let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, first_seq, first) };
+        self.write(tier, header, dict)?;
+        match tier {
+            Tier::Summary => self.counter.interner.written(),
+            Tier::Detail | Tier::Security => self.interner.written(),
+        }
+        Ok(())
     }
 
     /// The calls as payloads, in the dictionary of the current segment.

@@ -65,8 +65,10 @@ impl Journal {
         self.unsynced_since.get_or_insert_with(Instant::now);
         self.stats.frames += 1;
         self.stats.bytes += len;
-        if tier == Tier::Detail {
-            self.stats.detail_bytes += len;
+        match tier {
+            Tier::Security => {}
+            Tier::Detail => self.stats.detail_bytes += len,
+            Tier::Summary => self.stats.summary_bytes += len,
         }
         Ok(number)
     }
@@ -78,6 +80,7 @@ impl Journal {
         let segment = match tier {
             Tier::Security => self.security.segment.as_mut(),
             Tier::Detail => self.detail.segment.as_mut(),
+            Tier::Summary => self.counter.writer.segment.as_mut(),
         };
         let Some(segment) = segment else { return Err(JournalError::Broken(dir)) };
         let leaf = frame::leaf(frame);
@@ -90,7 +93,7 @@ impl Journal {
         written.map_err(JournalError::io("write a frame", &dir))
     }
 
-    /// Ends the tier's segment and begins another. Everything written so far is on the disk then, in both tiers.
+    /// Ends the tier's segment and begins another. Everything written so far is on the disk then, in all tiers.
     pub(super) fn begin_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
         self.sync_files()?;
         // Made first: on a full disk the old segment stays in use as it is.
@@ -98,13 +101,16 @@ impl Journal {
             Segment::create(&self.disk, &self.dir, tier, self.next_frame).map_err(JournalError::io("begin a segment", &self.dir))?;
         self.close_segment(tier)?;
         self.writer(tier).segment = Some(segment);
-        self.detail_grew |= tier == Tier::Detail;
+        self.detail_grew |= tier != Tier::Security;
+        self.counter.gap &= tier != Tier::Detail;
         Ok(())
     }
 
     fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
-        if tier == Tier::Detail {
-            self.interner = Interner::default();
+        match tier {
+            Tier::Security => {}
+            Tier::Detail => self.interner = Interner::default(),
+            Tier::Summary => self.counter.forget(),
         }
         match self.writer(tier).segment.take() {
             Some(segment) => segment.close().map_err(JournalError::io("end a segment", &self.dir)),
@@ -129,9 +135,10 @@ impl Journal {
         if self.broken {
             return Err(JournalError::Broken(self.dir.clone()));
         }
-        // The calls first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
+        // Calls and counts first, because an event counts only if all before it is there. The leaves can wait: a start after a crash computes them
         // from the frames.
         self.sync_tier(Tier::Detail)?;
+        self.sync_tier(Tier::Summary)?;
         self.sync_tier(Tier::Security)?;
         self.synced = self.next_frame;
         self.stats.syncs += 1;
@@ -146,10 +153,11 @@ impl Journal {
         synced.map_err(JournalError::io("sync a segment", &self.dir))
     }
 
-    fn writer(&mut self, tier: Tier) -> &mut Writer {
+    pub(super) fn writer(&mut self, tier: Tier) -> &mut Writer {
         match tier {
             Tier::Security => &mut self.security,
             Tier::Detail => &mut self.detail,
+            Tier::Summary => &mut self.counter.writer,
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! Runs in: daemon, on one thread.
 //! Invariant: what [`Journal::event`] acknowledged as durable is on the disk together with every frame before it. A frame is written whole or the
-//! journal takes nothing more. One number counts the frames of both tiers.
+//! journal takes nothing more. One number counts the frames of all tiers.
 //! Invariant: with keys, at most 1024 frames or one second of them are without a seal, and only frames on the disk are sealed.
 //! Does not: delete anything but segments of calls that are over their budget, and none of which a sealed frame does not say so.
 
 mod detail;
 mod frames;
+mod summary;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -32,6 +33,7 @@ use crate::error::JournalError;
 use crate::event::Event;
 use crate::frame::FrameType;
 use crate::frame::Header;
+use crate::journal::summary::Counter;
 use crate::keys::Keys;
 use crate::leaves::Leaves;
 use crate::payload::Boot;
@@ -61,10 +63,11 @@ pub struct Journal {
     sealer: Option<Sealer>,
     detail_budget: Option<u64>,
     budget: Option<u64>,
-    /// A segment of calls was begun since the budget was looked at.
+    /// A segment of calls or counts was begun since the budget was looked at.
     detail_grew: bool,
     security: Writer,
     detail: Writer,
+    counter: Counter,
     next_frame: u64,
     /// All frames below this number are on the disk.
     synced: u64,
@@ -115,6 +118,9 @@ pub struct Stats {
     pub bytes: u64,
     /// Of those, bytes of calls and their dictionaries.
     pub detail_bytes: u64,
+    /// Of those, bytes of counts and their dictionaries.
+    #[serde(default)]
+    pub summary_bytes: u64,
     /// Calls that were neither written nor kept, because the disk took nothing for too long.
     pub lost: u64,
     /// Times that the disk was waited for.
@@ -189,6 +195,7 @@ impl Journal {
             detail_grew: true,
             security: found.security,
             detail: found.detail,
+            counter: Counter::new(found.summary, found.counted),
             next_frame: found.next_frame,
             synced: 0,
             unsynced_since: None,
@@ -203,6 +210,7 @@ impl Journal {
         };
         // What was found is on the disk before anything is built on it.
         journal.sync_files()?;
+        journal.resume_counting(!found.recovery.damage.is_empty())?;
         if found.recovery.first_open {
             let identity = journal.sealer.as_ref().map(Sealer::verifier).transpose()?.map(|key| key.to_string());
             journal.own_frame(FrameType::Genesis, &Genesis { origin: origin.to_owned(), identity })?;
@@ -289,13 +297,16 @@ impl Journal {
         result
     }
 
-    /// Puts buffered calls into a frame, brings frames to the disk that have waited for [`SYNC_WITHIN`] and seals them, ends an epoch whose time
-    /// has come, and deletes segments of calls that are over their budget.
+    /// Puts buffered calls into a frame, and counts whose time has come; brings frames to the disk that have waited for [`SYNC_WITHIN`] and seals
+    /// them, ends an epoch whose time has come, and deletes segments of calls that are over their budget.
     ///
     /// # Errors
     /// [`JournalError`]
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.write_detail()?;
+        if self.counter.due() == Some(Duration::ZERO) {
+            self.write_summaries()?;
+        }
         if self.sync_in() == Some(Duration::ZERO) {
             self.sync_files()?;
         }
@@ -314,7 +325,7 @@ impl Journal {
     /// After how long [`Journal::flush`] should be called again, though nothing happens; nothing when all is on the disk.
     #[must_use]
     pub fn sync_due(&self) -> Option<Duration> {
-        self.sync_in().into_iter().chain(self.sealer.as_ref().and_then(Sealer::turn_due)).min()
+        self.sync_in().into_iter().chain(self.sealer.as_ref().and_then(Sealer::turn_due)).chain(self.counter.due()).min()
     }
 
     fn sync_in(&self) -> Option<Duration> {
@@ -353,7 +364,9 @@ impl Journal {
 
     fn finish(&mut self) -> Result<(), JournalError> {
         self.closed = true;
-        self.sync()?;
+        self.write_detail()?;
+        self.write_summaries()?;
+        self.sync_files()?;
         let stats = self.stats;
         self.own_frame(FrameType::Account, &stats)?;
         self.sync_files()

@@ -96,6 +96,10 @@ impl Journal {
             let len = std::fs::metadata(&path).map_err(io("read a segment"))?.len();
             segments.push_back((first, path, len));
         }
+        // What is deleted is counted before.
+        if segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep {
+            self.write_summaries()?;
+        }
         let mut gone = 0;
         while segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep && (segments.len() > 1 || self.detail.segment.is_none()) {
             let Some((first, path, _)) = segments.pop_front() else { break };

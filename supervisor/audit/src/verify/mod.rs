@@ -114,7 +114,7 @@ fn check(dir: &Path, trust: &Trust, found: &mut Verification, progress: &mut imp
 struct State<'a> {
     dir: &'a Path,
     trust: &'a Trust,
-    next_seq: [u64; 2],
+    next_seq: [u64; 3],
     leaf: Option<[u8; 32]>,
     tree: Tree,
     chain: Chain,
@@ -134,7 +134,7 @@ impl<'a> State<'a> {
         Self {
             dir,
             trust,
-            next_seq: [0; 2],
+            next_seq: [0; 3],
             leaf: None,
             tree: Tree::default(),
             chain: Chain::default(),
@@ -223,7 +223,10 @@ impl<'a> State<'a> {
             return Err(tampered("it is not the frame that was written: its digest is not the one in `leaves`".into()));
         }
         let (tier, home) = match header.kind {
-            FrameType::Detail | FrameType::Dict => (1, Tier::Detail),
+            FrameType::Detail => (1, Tier::Detail),
+            FrameType::Summary => (2, Tier::Summary),
+            FrameType::Dict if frame.tier == Tier::Summary => (2, Tier::Summary),
+            FrameType::Dict => (1, Tier::Detail),
             _ => (0, Tier::Security),
         };
         if frame.tier != home {
@@ -264,7 +267,7 @@ impl<'a> State<'a> {
         found.head = hex::encode(leaf);
         self.leaf = Some(leaf);
         self.tree.push(leaf);
-        if kind == FrameType::Dict && number < self.claimed && !self.trust.contents {
+        if kind == FrameType::Dict && tier == 1 && number < self.claimed && !self.trust.contents {
             self.unread.retain(|before| before.segment == frame.segment);
             self.unread.push(frame);
         }
@@ -312,7 +315,7 @@ impl<'a> State<'a> {
                 self.open_times = None;
             }
             Content::Anchor(note) => self.anchors.push(note),
-            Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) => {}
+            Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) | Content::Summary(_) => {}
         }
         Ok(())
     }

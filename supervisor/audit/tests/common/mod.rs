@@ -132,7 +132,7 @@ pub struct Image(pub BTreeMap<String, Vec<u8>>);
 impl Image {
     pub fn of(journal: &Path) -> Self {
         let mut files = BTreeMap::new();
-        for folder in ["", "s/", "d/"] {
+        for folder in ["", "s/", "d/", "sum/"] {
             for entry in
                 fs::read_dir(journal.join(folder)).unwrap().map(Result::unwrap).filter(|entry| entry.file_type().unwrap().is_file())
             {
@@ -149,8 +149,9 @@ impl Image {
 
     pub fn restore(&self) -> TempDir {
         let to = tempfile::tempdir().unwrap();
-        fs::create_dir(to.path().join("s")).unwrap();
-        fs::create_dir(to.path().join("d")).unwrap();
+        for tier in ["s", "d", "sum"] {
+            fs::create_dir(to.path().join(tier)).unwrap();
+        }
         for (path, bytes) in &self.0 {
             fs::write(to.path().join(path), bytes).unwrap();
         }
@@ -165,7 +166,7 @@ impl Image {
     /// The whole frames of all segments: file, place, header.
     pub fn frames(&self) -> Vec<(String, usize, Header)> {
         let mut frames = Vec::new();
-        for name in self.segments("s").into_iter().chain(self.segments("d")) {
+        for name in ["s", "d", "sum"].into_iter().flat_map(|tier| self.segments(tier)) {
             let mut at = 0;
             while let Ok(header) = frame::check(&self.0[&name][at..]) {
                 frames.push((name.clone(), at, header));
