@@ -42,6 +42,21 @@ fn offered() -> BTreeSet<(String, String)> {
     }
     let known = std::fs::read_dir(&deps).unwrap().count();
     assert_eq!(known, PACKAGES.len(), "`wasmtime-wasi` has another package: {}", deps.display());
+    imported(&resolve)
+}
+
+/// The same of the interfaces that are our own code: wasi-nn, and language models.
+fn offered_by_us() -> BTreeSet<(String, String)> {
+    let mut resolve = Resolve::default();
+    for name in ["wasi-nn", "language"] {
+        let text = std::fs::read_to_string(place::root().join(format!("guest-sdk/wit/{name}.wit"))).unwrap();
+        resolve.push_source(name, &text).unwrap();
+    }
+    imported(&resolve)
+}
+
+/// Interface and name of all functions, and of the drops of all handles.
+fn imported(resolve: &Resolve) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for (id, interface) in resolve.interfaces.iter() {
         let whole = resolve.id_of(id).unwrap();
@@ -62,6 +77,16 @@ fn every_function_that_a_component_can_import_has_a_number() {
     assert!(offered.len() > 130, "only {} functions found: has the definition moved?", offered.len());
     let without: Vec<_> = offered.iter().filter(|(interface, name)| call_id(interface, name).is_none()).collect();
     assert!(without.is_empty(), "no record type for {without:#?}");
+}
+
+#[test]
+fn every_function_of_wasi_nn_and_of_language_models_has_a_number_and_every_number_is_one() {
+    let offered = offered_by_us();
+    let ours = |name: &str| name.starts_with("wasi:nn/") || name.starts_with("edgeguard:");
+    let numbered = INTERFACES.iter().filter(|interface| ours(interface.name));
+    let numbered: BTreeSet<_> =
+        numbered.flat_map(|interface| interface.functions.iter().map(|name| (interface.name.to_owned(), (*name).to_owned()))).collect();
+    assert_eq!(offered, numbered);
 }
 
 #[test]
