@@ -41,6 +41,15 @@ pub trait Graph: Send + Sync {
     /// # Errors
     /// What the engine says; `RuntimeError` unless it is known better.
     fn compute(&self, seat: Seat, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, NnError>;
+
+    /// Makes `seat` forget that a compute of it was cancelled. Called before each, when nobody cancels.
+    fn renew(&self, _seat: Seat) {}
+
+    /// Tells the compute of `seat` that nobody waits for it any more, and whether this engine can be told; then it ends soon, as an error. Called from
+    /// another thread while that compute is under way, or about to begin, or has just ended; returns at once.
+    fn cancel(&self, _seat: Seat) -> bool {
+        false
+    }
 }
 
 /// One of the computes that may run at once, counted from 0.

@@ -39,6 +39,7 @@ use crate::load::load;
 use crate::log;
 use crate::peers::Peers;
 use crate::serve::Host;
+use crate::watch::Watch;
 
 /// The most computes at once.
 const MAX_COMPUTES: u32 = 64;
@@ -144,8 +145,14 @@ fn start(assignment: &Load, engine: Box<Start<'_>>) -> Result<Arc<Host>, GraphEr
     }
     let engine = engine(assignment, computes, threads).map_err(GraphError::Engine)?;
     let peers = Peers::new().map_err(GraphError::Threads)?;
-    let host = Arc::new(Host { engine, graph: OnceLock::new(), tried: OnceLock::new(), peers });
-    let ready = Arc::new(Barrier::new(computes + 1));
+    let host = Arc::new(Host { engine, graph: OnceLock::new(), tried: OnceLock::new(), peers, watch: Watch::new(computes) });
+    let ready = Arc::new(Barrier::new(computes + 2));
+    let (own, begun) = (Arc::clone(&host), Arc::clone(&ready));
+    let watch = move || -> () {
+        begun.wait();
+        own.watch.run(&|seat| own.graph.get().is_some_and(|graph| graph.cancel(seat)))
+    };
+    std::thread::Builder::new().name("deadlines".into()).spawn(watch).map_err(GraphError::Threads)?;
     for seat in 0..computes {
         let host = Arc::clone(&host);
         let ready = Arc::clone(&ready);

@@ -18,6 +18,7 @@ mod copy;
 mod error;
 mod peers;
 mod serve;
+mod watch;
 
 pub use error::GraphError;
 pub use error::LibraryError;

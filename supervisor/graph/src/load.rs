@@ -78,7 +78,7 @@ fn read(file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Vec<u8>, ModelError> 
 ///
 /// # Errors
 /// It cannot be read, or is no such file.
-pub(crate) fn digest(file: BorrowedFd<'_>, max: u64) -> io::Result<[u8; 32]> {
+pub fn digest(file: BorrowedFd<'_>, max: u64) -> io::Result<[u8; 32]> {
     let stat = rustix::fs::fstat(file)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > max {

@@ -19,6 +19,7 @@ use edgeguard_wire::tensor::NnCode;
 use edgeguard_wire::tensor::NnError;
 use edgeguard_wire::tensor::Placed;
 use edgeguard_wire::tensor::Reply;
+use edgeguard_wire::tensor::now_ns;
 use rustix::io::Errno;
 
 use crate::check::check;
@@ -34,6 +35,7 @@ use crate::error::panic_message;
 use crate::log;
 use crate::peers::Peer;
 use crate::peers::Peers;
+use crate::watch::Watch;
 
 /// The largest inputs with which a model is tried out before it serves, in bytes.
 const MAX_TRIAL: u64 = 64 << 20;
@@ -51,6 +53,8 @@ pub(crate) struct Host {
     /// Set by the first seat once it has tried the model out.
     pub(crate) tried: OnceLock<()>,
     pub(crate) peers: Peers,
+    /// Ends what is beyond its deadline.
+    pub(crate) watch: Watch,
 }
 
 impl Host {
@@ -99,6 +103,10 @@ impl Host {
     }
 
     fn compute(&self, graph: &dyn Graph, seat: Seat, compute: &Compute, region: &SharedMemory) -> Result<(Vec<Placed>, u64), NnError> {
+        if now_ns() >= compute.deadline_ns {
+            // It waited behind others until nobody waited for it.
+            return Err(too_late());
+        }
         let half = region.len() / 2;
         let checked = check(compute, graph.info(), self.engine.types(), half as u64)?;
         let inputs = checked
@@ -110,10 +118,24 @@ impl Host {
             })
             .collect::<Result<Vec<_>, NnError>>()?;
         let begun = Instant::now();
-        let outputs = run(graph, seat, inputs)?;
+        let outputs = self.watched(graph, seat, compute.deadline_ns, inputs)?;
         let engine_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
         Ok((place(&outputs, graph.info(), region, half)?, engine_ns))
     }
+
+    /// Computes, and is told to end at the deadline.
+    fn watched(&self, graph: &dyn Graph, seat: Seat, until: u64, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, NnError> {
+        graph.renew(seat);
+        self.watch.begin(seat, until);
+        let result = run(graph, seat, inputs);
+        // Whatever came of one that was told: nobody waits for it.
+        if self.watch.end(seat) { Err(too_late()) } else { result }
+    }
+}
+
+/// What a compute beyond its deadline comes to.
+fn too_late() -> NnError {
+    nn_error(NnCode::Timeout, "the deadline of this compute has passed".into())
 }
 
 /// Computes once with zeros, where all shapes are known, so that the first guest does not wait for what engines make at first use.

@@ -221,7 +221,7 @@ fn an_engine_that_asks_for_more_memory_than_there_is_costs_its_own_process() {
     let mut worker = host.worker();
     let inputs = worker.place(&[Blob::fp32(&[1], &[1.0]), Blob::i64(&[4], &[i64::from(i32::MAX); 4])]);
     worker.seq += 1;
-    worker.channel.send(&Compute { seq: worker.seq, inputs }, &[]).unwrap();
+    worker.channel.send(&Compute { deadline_ns: u64::MAX, seq: worker.seq, inputs }, &[]).unwrap();
     match worker.channel.recv_within::<Reply>(PATIENCE) {
         Ok((Reply::Failed { .. }, _)) => host.control.send(&ToGraph::Run, &[]).unwrap(),
         Err(ChannelError::Closed) => {}
@@ -252,7 +252,7 @@ fn a_region_that_changes_while_it_is_used_changes_nothing_but_the_numbers() {
             }
         });
         for seq in 1..200u64 {
-            worker.channel.send(&Compute { seq, inputs: placed.clone() }, &[]).unwrap();
+            worker.channel.send(&Compute { deadline_ns: u64::MAX, seq, inputs: placed.clone() }, &[]).unwrap();
             let (Reply::Computed { outputs, .. }, _) = worker.channel.recv_within(PATIENCE).unwrap() else { panic!("failed") };
             assert_eq!((outputs[0].len, outputs[0].dims.as_slice()), (40_000, &[10_000][..]));
         }
@@ -276,7 +276,7 @@ fn a_peer_that_sends_garbage_loses_its_own_channel_only() {
         ones(&mut good);
     }
     let bad = host.worker();
-    bad.channel.send(&Compute { seq: 1, inputs: vec![] }, &[std::io::stdin().as_fd()]).unwrap();
+    bad.channel.send(&Compute { deadline_ns: u64::MAX, seq: 1, inputs: vec![] }, &[std::io::stdin().as_fd()]).unwrap();
     assert!(bad.is_lost());
     ones(&mut good);
     let (status, log) = host.end();
@@ -292,7 +292,7 @@ fn a_peer_that_never_reads_its_replies_holds_up_nobody() {
     let mut good = host.worker();
     // More than a socket's buffer holds; the host gives the channel up somewhere on the way.
     for seq in 0..100_000 {
-        if silent.channel.send(&Compute { seq, inputs: vec![] }, &[]).is_err() {
+        if silent.channel.send(&Compute { deadline_ns: u64::MAX, seq, inputs: vec![] }, &[]).is_err() {
             ones(&mut good);
             assert_eq!(host.end().1, "channel 0 closed: peer misbehaved: it does not take its replies\n");
             return;
@@ -349,7 +349,7 @@ fn a_host_that_is_killed_in_the_middle_is_a_closed_channel() {
     // Some seconds of work.
     let dims = vec![4096, 4096];
     let input = |index, offset| Placed { index, ty: TensorType::Fp32, dims: dims.clone(), offset, len: 64 << 20 };
-    worker.channel.send(&Compute { seq: 1, inputs: vec![input(0, 0), input(1, 64 << 20)] }, &[]).unwrap();
+    worker.channel.send(&Compute { deadline_ns: u64::MAX, seq: 1, inputs: vec![input(0, 0), input(1, 64 << 20)] }, &[]).unwrap();
     assert!(matches!(worker.channel.recv_within::<Reply>(std::time::Duration::from_millis(50)), Err(ChannelError::TimedOut(_))));
     host.child.kill().unwrap();
     assert!(matches!(worker.channel.recv_within::<Reply>(PATIENCE), Err(ChannelError::Closed)));
@@ -362,8 +362,8 @@ fn the_reply_to_an_abandoned_compute_is_known_for_what_it_is() {
     let (host, _) = Host::serving(&models::add());
     let mut worker = host.worker();
     let inputs = worker.place(&[Blob::fp32(&[2], &[1.0, 2.0]), Blob::fp32(&[2], &[3.0, 4.0])]);
-    worker.channel.send(&Compute { seq: 77, inputs: vec![] }, &[]).unwrap();
-    worker.channel.send(&Compute { seq: 78, inputs }, &[]).unwrap();
+    worker.channel.send(&Compute { deadline_ns: u64::MAX, seq: 77, inputs: vec![] }, &[]).unwrap();
+    worker.channel.send(&Compute { deadline_ns: u64::MAX, seq: 78, inputs }, &[]).unwrap();
     let first = worker.channel.recv_within(PATIENCE).unwrap().0;
     assert!(matches!(first, Reply::Failed { seq: 77, .. }), "{first:?}");
     let second = worker.channel.recv_within(PATIENCE).unwrap().0;

@@ -134,7 +134,7 @@ fn the_host_is_locked_before_it_parses_and_has_the_threads_it_was_told_to() {
         let load = edgeguard_wire::graph::Load { computes, threads, ..common::on_onnxruntime(&model) };
         let host = Host::onnxruntime(&library, sha256);
         let report = host.load(&model, &load);
-        assert_eq!(report.threads, 1 + computes + (threads - 1), "{report:?}");
+        assert_eq!(report.threads, 2 + computes + (threads - 1), "{report:?}");
         let Outcome::Loaded(_) = host.go() else { panic!("model refused") };
         let square = Blob::fp32(&[256, 256], &[1.0; 65_536]);
         let mut worker = host.worker_with(8 << 20);

@@ -74,11 +74,23 @@ pub const MAX_DIMS: usize = 16;
 /// The most tensors in one compute, inputs or outputs.
 pub const MAX_TENSORS: usize = 64;
 
+/// Now, on the one clock that all processes of a machine have alike and that nobody sets (`CLOCK_MONOTONIC`), in nanoseconds.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Neither is negative.
+    let (seconds, rest) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
 /// Worker to graph host: compute with these inputs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Compute {
     /// Chosen by the worker; the reply repeats it, so that the reply to an abandoned compute is known for what it is.
     pub seq: u64,
+    /// When nobody waits for it any more, on the clock of [`now_ns`]; `u64::MAX` is never. A host does not begin it after that, and ends it where its engine
+    /// can be told.
+    pub deadline_ns: u64,
     /// The inputs, each at most once.
     pub inputs: Vec<Placed>,
 }

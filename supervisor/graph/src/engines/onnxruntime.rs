@@ -30,6 +30,7 @@ use ort::environment::EnvironmentBuilder;
 use ort::environment::GlobalThreadPoolOptions;
 use ort::environment::ThreadManager;
 use ort::logging::LogLevel;
+use ort::session::RunOptions;
 use ort::session::Session;
 use ort::session::SessionInputValue;
 use ort::value::DynValue;
@@ -151,11 +152,11 @@ impl Engine for OnnxRuntime {
         let first = self.session(&model)?;
         let info = ModelInfo { inputs: describe("input", first.inputs())?, outputs: describe("output", first.outputs())? };
         let bools = first.inputs().iter().map(|input| input.dtype().tensor_type() == Some(TensorElementType::Bool)).collect();
-        let mut sessions = vec![Mutex::new(first)];
-        while sessions.len() < self.seats {
-            sessions.push(Mutex::new(self.session(&model)?));
+        let mut seats = vec![Place::new(first)?];
+        while seats.len() < self.seats {
+            seats.push(Place::new(self.session(&model)?)?);
         }
-        Ok(Box::new(OrtGraph { info, bools, sessions }))
+        Ok(Box::new(OrtGraph { info, bools, seats }))
     }
 }
 
@@ -164,7 +165,21 @@ struct OrtGraph {
     info: ModelInfo,
     /// The inputs that guests give as U8 and the library takes as booleans.
     bools: Vec<bool>,
-    sessions: Vec<Mutex<Session>>,
+    seats: Vec<Place>,
+}
+
+/// What one seat has for its own.
+struct Place {
+    session: Mutex<Session>,
+    /// Through which another thread ends a run of it.
+    options: RunOptions,
+}
+
+impl Place {
+    fn new(session: Session) -> Result<Self, LoadError> {
+        let options = RunOptions::new().map_err(|error| LoadError::Start { engine: NAME, reason: error.to_string() })?;
+        Ok(Self { session: Mutex::new(session), options })
+    }
 }
 
 impl Graph for OrtGraph {
@@ -173,16 +188,28 @@ impl Graph for OrtGraph {
     }
 
     fn compute(&self, seat: Seat, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, NnError> {
-        let session = self.sessions.get(seat.0).ok_or_else(|| nn_error(NnCode::RuntimeError, format!("no seat {}", seat.0)))?;
+        let place = self.seats.get(seat.0).ok_or_else(|| nn_error(NnCode::RuntimeError, format!("no seat {}", seat.0)))?;
         let named = self.info.inputs.iter().zip(&self.bools).zip(inputs).enumerate().map(|(index, ((info, bool), tensor))| {
             let value = to_value(tensor, *bool)
                 .map_err(|error| nn_error(NnCode::InvalidArgument, format!("input {index}: {}", error.message())))?;
             Ok((info.name.as_str(), value))
         });
         let named = named.collect::<Result<Vec<(&str, SessionInputValue<'_>)>, NnError>>()?;
-        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(named).map_err(|error| nn_error(NnCode::RuntimeError, format!("{NAME}: {}", error.message())))?;
+        let mut session = place.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error: ort::Error| nn_error(NnCode::RuntimeError, format!("{NAME}: {}", error.message()));
+        let outputs = session.run_with_options(named, &place.options).map_err(failed)?;
         outputs.values().enumerate().map(|(index, value)| from_value(index, &value)).collect()
+    }
+
+    fn renew(&self, seat: Seat) {
+        if let Some(place) = self.seats.get(seat.0) {
+            // It sets a flag, and cannot fail; if it did, the next compute would say so.
+            let _ = place.options.unterminate();
+        }
+    }
+
+    fn cancel(&self, seat: Seat) -> bool {
+        self.seats.get(seat.0).is_some_and(|place| place.options.terminate().is_ok())
     }
 }
 

@@ -201,7 +201,7 @@ impl Worker {
     /// Sends a compute and waits for its reply.
     pub fn ask(&mut self, inputs: Vec<Placed>) -> Result<(Vec<Placed>, u64), NnError> {
         self.seq += 1;
-        self.channel.send(&Compute { seq: self.seq, inputs }, &[]).unwrap();
+        self.channel.send(&Compute { deadline_ns: u64::MAX, seq: self.seq, inputs }, &[]).unwrap();
         match self.channel.recv_within(PATIENCE).unwrap().0 {
             Reply::Computed { seq, outputs, engine_ns } => {
                 assert_eq!(seq, self.seq);
@@ -217,7 +217,7 @@ impl Worker {
     /// Sends a compute and waits for nothing.
     pub fn send(&mut self, inputs: Vec<Placed>) {
         self.seq += 1;
-        self.channel.send(&Compute { seq: self.seq, inputs }, &[]).unwrap();
+        self.channel.send(&Compute { deadline_ns: u64::MAX, seq: self.seq, inputs }, &[]).unwrap();
     }
 
     /// Waits for an answer or the end of the host: whether outputs came.

@@ -89,6 +89,18 @@ pub fn matmul() -> Vec<u8> {
     })
 }
 
+/// `x` times itself, `times` times over: a long compute of many short steps.
+pub fn chain(times: usize) -> Vec<u8> {
+    let square = [FREE, FREE];
+    let name = |step: usize| if step == 0 { "x".into() } else { format!("x{step}") };
+    model(GraphProto {
+        node: (0..times).map(|step| node("MatMul", &[&name(step), "x"], &[&name(step + 1)])).collect(),
+        input: vec![value("x", DataType::FLOAT, &square)],
+        output: vec![value(&name(times), DataType::FLOAT, &square)],
+        ..GraphProto::default()
+    })
+}
+
 /// `y` is `x` repeated until it has the shape that `shape` names: an output as large as a guest likes.
 pub fn expand() -> Vec<u8> {
     model(GraphProto {

@@ -31,6 +31,7 @@ use edgeguard_wire::tensor::NnCode;
 use edgeguard_wire::tensor::NnError;
 use edgeguard_wire::tensor::Placed;
 use edgeguard_wire::tensor::Reply;
+use edgeguard_wire::tensor::now_ns;
 use edgeguard_wire::worker::Graph;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,8 @@ pub struct Link {
     owed: Option<u64>,
     /// When the request was sent whose reply is still to come.
     asked: Instant,
+    /// The compute that was abandoned, and when.
+    late: Option<(u64, Instant)>,
     /// Contexts of a language host that were opened for a guest who did not live to see it, still to be closed.
     strays: Vec<u32>,
     /// The last request opens a context.
@@ -122,6 +125,7 @@ impl Link {
             seq: 0,
             owed: None,
             asked: Instant::now(),
+            late: None,
             strays: Vec::new(),
             opening: false,
             last: Duration::MAX,
@@ -159,7 +163,8 @@ impl Link {
     /// Computes, and waits for it until the deadline. Gives the outputs, checked, and the engine's nanoseconds.
     pub fn compute(&mut self, inputs: Vec<Placed>, deadline: Deadline) -> Result<(Vec<Placed>, u64), CallError> {
         self.settle::<Reply>(deadline)?;
-        let seq = self.send(|seq| Compute { seq, inputs })?;
+        let deadline_ns = now_ns().saturating_add(u64::try_from(deadline.left().as_nanos()).unwrap_or(u64::MAX));
+        let seq = self.send(|seq| Compute { seq, deadline_ns, inputs })?;
         match self.reply(seq, deadline)? {
             Reply::Failed { error, .. } => Err(CallError::Nn(error)),
             Reply::Computed { outputs, engine_ns, .. } if self.outputs_fit(&outputs) => Ok((outputs, engine_ns)),
@@ -209,6 +214,19 @@ impl Link {
     /// Whether the host has been silent for so long that it is no longer a long step.
     pub fn hangs(&self) -> bool {
         self.owed.is_some() && self.asked.elapsed() >= LONGEST_STEP
+    }
+
+    /// Whether a host that computes tensors has said nothing for so long after a deadline that it no longer keeps deadlines. It ends computes by itself, or
+    /// itself; what lies before one in its queue keeps deadlines too.
+    pub fn deaf(&mut self) -> bool {
+        let Some(owed) = self.owed else { return false };
+        match self.late {
+            Some((seq, since)) if seq == owed => since.elapsed() >= LONGEST_LATE,
+            _ => {
+                self.late = Some((owed, Instant::now()));
+                false
+            }
+        }
     }
 
     /// Waits for the reply to what was abandoned. A host that still works on it reads inputs and writes outputs: nothing may be put in its way.
@@ -300,6 +318,9 @@ const SMALL: Duration = Duration::from_micros(400);
 /// The longest that a language host may take for one step, those of other modules before it included, until it counts as hung.
 const LONGEST_STEP: Duration = Duration::from_secs(30);
 
+/// The longest that a compute may stay unanswered after its deadline, those before it included.
+const LONGEST_LATE: Duration = Duration::from_secs(30);
+
 /// After an invocation, time for a language host to say which context it was opening.
 const LAST_OPENED: Duration = Duration::from_millis(500);
 
@@ -343,4 +364,23 @@ fn gone() -> NnError {
 
 fn outside() -> NnError {
     error(NnCode::RuntimeError, "the tensor does not lie within the shared region")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_host_that_keeps_no_deadlines_is_reported_after_a_while_and_not_at_once() {
+        let (ours, _theirs) = Channel::pair().unwrap();
+        let (_region, region) = SharedMemory::create("tensors", 4096).unwrap();
+        let graph = Graph { name: "model".into(), model: ModelInfo::default(), language: None, region: 4096 };
+        let mut link = Link::new(&graph, GraphFds { socket: ours.into_fd(), region }, Arc::default()).unwrap();
+        assert!(!link.deaf(), "nothing was asked");
+        assert!(matches!(link.compute(Vec::new(), Deadline::after(Duration::ZERO)), Err(CallError::Stalled)));
+        assert!(!link.deaf(), "its deadline has only passed");
+        link.late = link.late.and_then(|(seq, since)| Some((seq, since.checked_sub(LONGEST_LATE)?)));
+        assert!(link.deaf());
+    }
 }

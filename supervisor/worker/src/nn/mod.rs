@@ -232,11 +232,18 @@ impl Nn {
                 context.outputs = outputs.into_iter().map(tensor).collect();
                 Ok(())
             }
+            // The host was the first to see the deadline.
+            Err(CallError::Nn(error)) if error.code == NnCode::Timeout && self.deadline.passed() => {
+                Err(Failure::Stop(Stop(Limit::Deadline)))
+            }
             Err(CallError::Nn(error)) => Err(Failure::Nn(error)),
             Err(CallError::Stalled) => {
-                // If the daemon does not hear this, it is gone, and so is this process.
-                let graph = u16::try_from(graph).unwrap_or(u16::MAX);
-                let _ = self.control.send(&FromWorker::GraphStalled { graph }, &[]);
+                // The host keeps deadlines by itself, and computes of other modules lie in it. One that does not is no longer to be trusted with any.
+                if link.deaf() {
+                    let graph = u16::try_from(graph).unwrap_or(u16::MAX);
+                    // If the daemon does not hear this, it is gone, and so is this process.
+                    let _ = self.control.send(&FromWorker::GraphStalled { graph }, &[]);
+                }
                 Err(Failure::Stop(Stop(Limit::Deadline)))
             }
         }
