@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod fmt;
 mod host;
+mod new;
 mod read;
 mod rewrite;
 mod schema;
@@ -42,6 +43,8 @@ pub(crate) enum PolicyCommand {
     Explain(explain::ExplainArgs),
     /// Put policy files into their canonical form.
     Fmt(fmt::FmtArgs),
+    /// Begin a policy: from a module's imports and a few answers, the narrowest that it can start with.
+    New(new::NewArgs),
     /// Print the format as a JSON Schema, for editors.
     Schema(schema::SchemaArgs),
 }
@@ -99,6 +102,7 @@ pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Diff(args) => diff::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Fmt(args) => fmt::run(args),
+        PolicyCommand::New(args) => new::run(args),
         PolicyCommand::Schema(args) => schema::run(args),
     }
 }

@@ -36,6 +36,8 @@ pub mod json_schema;
 #[cfg(feature = "tools")]
 pub mod learn;
 #[cfg(feature = "tools")]
+pub mod new;
+#[cfg(feature = "tools")]
 pub mod powers;
 #[cfg(feature = "tools")]
 pub mod report;
@@ -93,6 +95,7 @@ pub use policy::Encoding;
 pub use policy::Engine;
 pub use policy::Floor;
 pub use policy::GraphGrant;
+pub use policy::GraphLoad;
 pub use policy::LanguageBounds;
 pub use policy::Limits;
 pub use policy::Mode;

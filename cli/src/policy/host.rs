@@ -284,7 +284,8 @@ fn open(path: &Path) -> std::io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
-fn digest(mut file: File) -> std::io::Result<[u8; 32]> {
+/// SHA-256 of a file, read in pieces.
+pub(super) fn digest(mut file: File) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
