@@ -156,20 +156,24 @@ def check(root, key, anchors, state):
         for frame in segment.frames:
             if frame[1] == 9:
                 said = json.loads(frame[7][64:])
-                retired.update({n: frame[0] for first, run in said["frames"] for n in range(first, first + run)})
-                calls.setdefault(said["first_seq"], said["next_seq"])
+                retired.update({n: (frame[0], said) for first, run in said["frames"] for n in range(first, first + run)})
+                if tier_of(said) == 1: calls.setdefault(said["first_seq"], said["next_seq"])
+                for first, after in said.get("only_counted", []): calls.setdefault(first, after)
 
     # Frame after frame. In each tier the next one is the only candidate; what does not begin with a valid frame stops it.
     queues = [[(frame, s) for s in tier for frame in s.frames] for tier in tiers]
     stops = [next((frames_before(tier, s) for s in tier if not s.clean), None) for tier in tiers]
-    places, seqs, tree, epochs, last_leaf, open_times, roots, said_by = [0] * 3, [0] * 3, Tree(), [], None, None, {0: sha()}, None
+    places, seqs, tree, epochs, last_leaf, open_times, roots, said_by, counted = [0] * 3, [0] * 3, Tree(), [], None, None, {0: sha()}, None, 0
     number = 0
     while number < count:
         heads = [queues[t][places[t]][0] if places[t] < len(queues[t]) and (stops[t] is None or places[t] < stops[t]) else None for t in TIERS]
         found = [t for t in TIERS if heads[t] and heads[t][0] == number]
         if not found:
             if number not in retired or any(stops[t] == places[t] for t in TIERS): tampered(number, number + 1, "it was written and is not there")
-            said_by = max(said_by or 0, retired[number])
+            by, said = retired[number]
+            said_by = max(said_by or 0, by)
+            if seqs[tier_of(said)] == said["first_seq"]: seqs[tier_of(said)] = said["next_seq"]
+            if counted == said.get("counted", [None])[0]: counted = said["counted"][1]
             leaf = leaves[number]
         else:
             tier = found[0]
@@ -181,10 +185,17 @@ def check(root, key, anchors, state):
             if tier not in {4: (1,), 5: (2,), 6: (1, 2)}.get(kind, (0,)): bad("it is in the wrong tier")
             if (number == 0) != (kind == 1): bad("a first frame is frame 0")
             if epoch != len(epochs) + (kind == 7): bad("it is of another epoch")
-            at = seqs[tier]
-            while tier == 1 and at < seq and calls.get(at, 0) > at: at = calls[at]
-            if seq != at: bad("it begins with another event")
+            if seq != (reach(calls, seqs[1], seq) if tier == 1 else seqs[tier]): bad("it begins with another event")
             seqs[tier] = seq + n
+            if kind == 5:
+                try: first, after, window, only = coverage(whole[64:])
+                except (IndexError, AssertionError): bad("what it counts does not parse")
+                if first != counted: bad("it counts other calls than follow")
+                if only and first != reach(calls, seqs[1], first): bad("calls that are nowhere else do not follow")
+                if not only and after > reach(calls, seqs[1]): bad("it counts calls that are not there")
+                counted, seqs[1] = after, after if only else seqs[1]
+            if kind == 8 and counted != reach(calls, seqs[1], counted): bad("it was closed, and calls are not counted")
+            if kind == 9 and tier_of(json.loads(whole[64:])) == 1 and json.loads(whole[64:])["next_seq"] > counted: bad("it deletes calls that are not counted")
             if kind == 2:
                 boot_frame = json.loads(whole[64:])
                 if boot_frame["head"] != (last_leaf.hex() if last_leaf else ""): bad("it was written behind another frame")
@@ -200,6 +211,26 @@ def check(root, key, anchors, state):
     if count == 0: incomplete("there is no frame")
     seals(key, anchors, checkpoints, there, epochs, roots, count, said_by, open_times, state)
     unfinished(tiers, queues, places, count, raw, torn)
+
+# Numbers of calls: which segment was deleted, how far those that are not there go, which ones a Summary frame counts.
+def tier_of(said): return 2 if said["segment"].startswith("sum/") else 1
+def reach(calls, at, upto=1 << 64):
+    while at < upto and calls.get(at, 0) > at: at = calls[at]
+    return at
+def leb128(data, at):
+    number = shift = 0
+    while data[at] & 128: number, shift, at = number | (data[at] & 127) << shift, shift + 7, at + 1
+    number |= data[at] << shift
+    assert number < 1 << 64
+    return number, at + 1
+def coverage(payload):
+    numbers, at = [], 0
+    for _ in range(4):
+        number, at = leb128(payload, at)
+        numbers.append(number)
+    first, count, window, flags = numbers
+    assert count > 0 and first + count < 1 << 64 and window in (1, 10, 60) and flags in (0, 1)
+    return first, first + count, window, flags == 1
 
 def frames_before(tier, segment):
     return sum(len(s.frames) for s in tier[:tier.index(segment) + 1])

@@ -1,10 +1,11 @@
 //! `audit stats`: the journal in numbers.
 //!
 //! Runs in: command line.
-//! Does not: prove them, which is `audit verify`'s work; read calls, whose frames' headers say how many they hold.
+//! Does not: prove them, which is `audit verify`'s work; read calls that are counted, whose counts stand in a tier of their own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::Args;
 use edgeguard_audit::Event;
@@ -13,10 +14,13 @@ use edgeguard_audit::frame::Header;
 use edgeguard_audit::printable;
 use edgeguard_audit::proof;
 use edgeguard_audit::read::Content;
+use edgeguard_audit::read::Count;
 use edgeguard_audit::read::ReadError;
 use edgeguard_audit::realtime_ns;
 use edgeguard_audit::rfc3339;
+use edgeguard_audit::scan::Counted;
 use edgeguard_audit::scan::Wanted;
+use edgeguard_audit::scan::counts;
 use edgeguard_audit::scan::scan;
 use serde::Serialize;
 
@@ -40,8 +44,12 @@ const EXAMPLES: &str = "\
 `produced` is what guest threads say they called, `recorded` what was taken from their rings, over all invocations that have ended; a
 worker that was killed says nothing. `missing` is the difference, and should be 0.
 
+The last table is of all calls since the journal began, those that were deleted included, unless it says since when. Its numbers are counts,
+not estimates.
+
 Examples:
   edgeguard audit stats
+  edgeguard audit stats --json | jq '.counted.calls[] | select(.outcome == \"denied\")'
   edgeguard audit stats --json | jq .accounts.missing";
 
 /// The journal in numbers.
@@ -54,6 +62,7 @@ struct Stats {
     last: Option<String>,
     events: TierStats,
     calls: TierStats,
+    counts: TierStats,
     /// Calls that were deleted in order, with their segments.
     deleted: Deleted,
     accounts: Accounts,
@@ -63,6 +72,7 @@ struct Stats {
     frames_cut: u64,
     denials: u64,
     modules: BTreeMap<String, Module>,
+    counted: Totals,
     /// Places that could not be read.
     damaged: u64,
 }
@@ -72,6 +82,36 @@ struct TierStats {
     entries: u64,
     frames: u64,
     bytes: u64,
+}
+
+/// All calls by who made which, and how they ended.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    /// The first call that is counted; those before it were deleted with their counts.
+    from: u64,
+    /// The call behind the last one.
+    to: u64,
+    /// Calls among them that are in no summary yet, and were counted one by one.
+    open: u64,
+    calls: Vec<Total>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Total {
+    module: String,
+    interface: &'static str,
+    call: &'static str,
+    outcome: &'static str,
+    count: u64,
+    n_in: u64,
+    n_out: u64,
+    took_ns: u64,
+    took_max_ns: u32,
+    /// RFC 3339.
+    first: String,
+    last: String,
+    #[serde(skip)]
+    times: (u64, u64),
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -172,14 +212,56 @@ fn count(args: &StatsArgs) -> Result<Stats, ReadError> {
     let latest = proof::latest(dir).map_err(unread)?;
     stats.seals.sealed_frames = latest.map_or(0, |(checkpoint, _)| checkpoint.size.min(stats.frames)).max(stats.seals.sealed_frames);
     stats.seals.open_frames = stats.frames.saturating_sub(stats.seals.sealed_frames);
+    let (counted, damaged) = totals(dir)?;
+    (stats.counted, stats.damaged) = (counted, stats.damaged.max(damaged));
     let Accounts { produced, recorded, .. } = stats.accounts;
     stats.accounts.missing = produced.saturating_sub(recorded);
     Ok(stats)
 }
 
+/// What the summaries come to, and how many places could not be read.
+fn totals(dir: &Path) -> Result<(Totals, u64), ReadError> {
+    let mut totals: BTreeMap<(String, u16, u8), Total> = BTreeMap::new();
+    let mut progress = Progress::new();
+    let Counted { scanned, calls, open } = counts(
+        dir,
+        &mut |count: &Count| {
+            let key = (count.source.module().to_owned(), count.call.raw(), count.outcome as u8);
+            let at = |ms: u32| count.window_real.saturating_add(u64::from(ms) * 1_000_000);
+            let (first, last) = (at(count.counts.first_ms), at(count.counts.last_ms));
+            let total = totals.entry(key).or_insert_with_key(|(module, ..)| Total {
+                module: module.clone(),
+                interface: count.call.interface(),
+                call: count.call.function(),
+                outcome: count.outcome.name(),
+                times: (first, last),
+                ..Total::default()
+            });
+            total.count = total.count.saturating_add(count.counts.calls);
+            total.n_in = total.n_in.saturating_add(count.counts.n_in);
+            total.n_out = total.n_out.saturating_add(count.counts.n_out);
+            total.took_ns = total.took_ns.saturating_add(count.counts.took_ns);
+            total.took_max_ns = total.took_max_ns.max(count.counts.took_max_ns);
+            total.times = (total.times.0.min(first), total.times.1.max(last));
+        },
+        &mut |done| progress.show(|| format!("counted {} of {} frames", done.frames, done.of)),
+    )?;
+    progress.end();
+    let mut rows: Vec<Total> = totals.into_values().collect();
+    for row in &mut rows {
+        (row.first, row.last) = (rfc3339(row.times.0), rfc3339(row.times.1));
+    }
+    rows.sort_by(|one, other| one.module.cmp(&other.module).then(other.count.cmp(&one.count)));
+    Ok((Totals { from: calls.start, to: calls.end, open, calls: rows }, scanned.damaged))
+}
+
 impl Stats {
     fn frame(&mut self, tier: Tier, header: &Header) {
-        let counts = if tier == Tier::Detail { &mut self.calls } else { &mut self.events };
+        let counts = match tier {
+            Tier::Security => &mut self.events,
+            Tier::Detail => &mut self.calls,
+            Tier::Summary => &mut self.counts,
+        };
         counts.frames += 1;
         counts.entries = counts.entries.saturating_add(header.n.into());
         counts.bytes = counts.bytes.saturating_add(header.len() as u64);
@@ -248,6 +330,12 @@ fn words(stats: &Stats) -> String {
         entries => format!(", {:.2} bytes each", stats.calls.bytes as f64 / entries as f64),
     };
     row("calls", format!("{} in {}{each}", stats.calls.entries, bytes(stats.calls.bytes)));
+    let since = match stats.counted.from {
+        0 => "all".to_owned(),
+        from => format!("those before number {from} deleted with their counts, all others"),
+    };
+    let of = stats.counted.to.saturating_sub(stats.counted.from);
+    row("counted", format!("{of} calls, {since}, in {} rows and {}", stats.counts.entries, bytes(stats.counts.bytes)));
     if deleted.segments > 0 {
         row("deleted", format!("{} calls in {} segments, {}, in order", deleted.calls, deleted.segments, bytes(deleted.bytes)));
     }
@@ -280,6 +368,14 @@ fn words(stats: &Stats) -> String {
         let name = printable(name.as_bytes());
         let _ = writeln!(text, "{name:24} {invocations:>11} {failed:>8} {calls:>12} {stalls:>8} {denials:>8}");
     }
+    if !stats.counted.calls.is_empty() {
+        let _ = writeln!(text, "\n{:24} {:52} {:8} {:>12} {:>9} {:>9}  last", "module", "call", "outcome", "count", "mean", "longest");
+    }
+    for Total { module, interface, call, outcome, count, took_ns, took_max_ns, last, .. } in &stats.counted.calls {
+        let (module, call) = (printable(module.as_bytes()), format!("{interface}#{call}"));
+        let (mean, longest) = (took(took_ns / (*count).max(1)), took((*took_max_ns).into()));
+        let _ = writeln!(text, "{module:24} {call:52} {outcome:8} {count:>12} {mean:>9} {longest:>9}  {last}");
+    }
     text
 }
 
@@ -288,6 +384,15 @@ fn bytes(count: u64) -> String {
         0..10_000 => format!("{count} bytes"),
         10_000..10_000_000 => format!("{:.1} kB", count as f64 / 1e3),
         _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+fn took(nanos: u64) -> String {
+    match nanos {
+        0..10_000 => format!("{nanos} ns"),
+        10_000..10_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        _ => format!("{:.1} s", nanos as f64 / 1e9),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::JournalError;
 use crate::event::Event;
 use crate::frame::MAX_PAYLOAD;
 use crate::recover::Recovery;
+use crate::segment::Tier;
 use crate::text::cut;
 
 /// The payload of an `Events` frame is a JSON array of these.
@@ -39,12 +40,27 @@ pub struct Retention {
     pub segment: String,
     /// Its frames, in runs: the first frame's number, and how many follow each other.
     pub frames: Vec<(u64, u64)>,
-    /// The number of its first call.
+    /// The number of its first call; in a segment of counts, of its first row.
     pub first_seq: u64,
-    /// The number of the first call after it.
+    /// The number of the first one after it.
     pub next_seq: u64,
     /// Its length.
     pub bytes: u64,
+    /// In a segment of counts: the first call that they are of, and the call behind the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<(u64, u64)>,
+    /// Those of them that were in no segment of calls, in runs like `counted`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_counted: Vec<(u64, u64)>,
+}
+
+impl Retention {
+    /// What kind of segment it was.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        let of = |tier: &Tier| self.segment.split_once('/').is_some_and(|(folder, _)| folder == tier.folder());
+        Tier::ALL.into_iter().find(of).unwrap_or(Tier::Detail)
+    }
 }
 
 /// The payload of a `Boot` frame.

@@ -80,6 +80,8 @@ pub(crate) fn make_and_lock(dir: &Path) -> Result<File, JournalError> {
 struct Tail {
     tier: Tier,
     segments: Vec<(PathBuf, Vec<u8>, Scan)>,
+    /// Those before, the oldest first.
+    earlier: Vec<(u64, PathBuf)>,
     /// All frames of the tier from this one on are in `segments`.
     from: u64,
     /// Above every frame number that the names of segments stand for.
@@ -88,11 +90,11 @@ struct Tail {
 
 impl Tail {
     fn load(dir: &Path, tier: Tier) -> Result<Self, JournalError> {
-        let list = segment::list(dir, tier).map_err(JournalError::io("list segments", dir))?;
-        let next_by_name = list.last().map_or(0, |(first, _)| first + 1);
+        let mut earlier = segment::list(dir, tier).map_err(JournalError::io("list segments", dir))?;
+        let next_by_name = earlier.last().map_or(0, |(first, _)| first + 1);
         let mut segments = Vec::new();
         let mut from = 0;
-        for (at, (first, path)) in list.into_iter().enumerate().rev() {
+        while let Some((first, path)) = earlier.pop() {
             let bytes = segment::read(&path).map_err(JournalError::io("read a segment", dir))?;
             let scan = segment::scan(&bytes);
             if let Stop::Torn(bad @ (BadFrame::Version(_) | BadFrame::Type(_)))
@@ -104,12 +106,24 @@ impl Tail {
             segments.push((path, bytes, scan));
             if found {
                 // Events that are missing at the beginning of the first segment were in one that was deleted when its time had come.
-                let whole = at == 0 && scan_of(&segments).is_none_or(|header| header.first_seq == 0);
+                let whole = earlier.is_empty() && scan_of(&segments).is_none_or(|header| header.first_seq == 0);
                 from = if whole { 0 } else { first };
                 break;
             }
         }
-        Ok(Self { tier, segments, from, next_by_name })
+        Ok(Self { tier, segments, earlier, from, next_by_name })
+    }
+
+    /// Goes back to a segment that holds a frame before this one that says how far the tier goes: all those that were read may be cut off.
+    fn back_to(&mut self, dir: &Path, below: u64) -> Result<(), JournalError> {
+        let says = |header: &Header| header.frame_no < below && (self.tier != Tier::Summary || header.kind == FrameType::Summary);
+        while !self.headers().any(says) {
+            let Some((_, path)) = self.earlier.pop() else { break };
+            let bytes = segment::read(&path).map_err(JournalError::io("read a segment", dir))?;
+            let scan = segment::scan(&bytes);
+            self.segments.push((path, bytes, scan));
+        }
+        Ok(())
     }
 
     /// All valid frames, those behind a hole included.
@@ -145,7 +159,7 @@ impl Tail {
 pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, JournalError> {
     let leaves = Leaves::open(disk, dir).map_err(JournalError::io("open the leaves", dir))?;
     let leaf_count = leaves.count().map_err(JournalError::io("read the leaves", dir))?;
-    let tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?, Tail::load(dir, Tier::Summary)?];
+    let mut tails = [Tail::load(dir, Tier::Security)?, Tail::load(dir, Tier::Detail)?, Tail::load(dir, Tier::Summary)?];
 
     // All frames from `start` on are in the segments that were read.
     let start = tails.iter().map(|tail| tail.from).max().unwrap_or(0);
@@ -170,6 +184,9 @@ pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, Jou
     } else {
         tails.iter().map(|tail| tail.next_by_name).max().unwrap_or(0).max(beyond)
     };
+    for tail in &mut tails {
+        tail.back_to(dir, next_frame)?;
+    }
     restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
     let [security, detail, summary] = tails;
     let counted = summary.counted(next_frame);

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
 use crate::frame::Header;
 use crate::read::Content;
+use crate::read::Count;
 use crate::read::Frame;
 use crate::read::ReadError;
 use crate::read::Reader;
@@ -86,6 +88,71 @@ pub fn scan(dir: &Path, wanted: &Wanted<'_>, take: &mut Take<'_>, progress: &mut
         }
     }
     Ok(done)
+}
+
+/// How counting went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// What was read.
+    pub scanned: Scanned,
+    /// The calls that were counted, by their numbers. It begins behind those whose counts were deleted.
+    pub calls: Range<u64>,
+    /// How many of them were counted one by one, because no `Summary` frame is of them yet.
+    pub open: u64,
+}
+
+/// Hands over the counts of all calls, oldest first: the rows of `Summary` frames, then each call that is in none yet as a row of its own. The frames of
+/// calls that are counted are not read.
+///
+/// # Errors
+/// [`ReadError::Io`]
+pub fn counts(dir: &Path, take: &mut dyn FnMut(&Count), progress: &mut dyn FnMut(&Scanned)) -> Result<Counted, ReadError> {
+    let mut reader = Reader::open(dir)?;
+    let mut done = Scanned { of: reader.frames()?, ..Scanned::default() };
+    let mut counted: Option<Range<u64>> = None;
+    let mut walk = Walk::new(dir, Tier::Summary)?;
+    while let Some(header) = walk.peek(&mut done)?.filter(|header| header.frame_no < done.of) {
+        match walk.frame(walk.offset, &header, &mut done).and_then(|frame| reader.decode(&frame)) {
+            Ok(Content::Summary(summary)) => {
+                summary.rows.iter().for_each(&mut *take);
+                let calls = summary.coverage.calls;
+                counted = Some(counted.map_or(calls.start, |counted| counted.start)..calls.end);
+            }
+            Ok(_) => {}
+            Err(error @ ReadError::Io { .. }) => return Err(error),
+            Err(_) => done.damaged += 1,
+        }
+        walk.step(&header);
+        done.frames += 1;
+        if done.frames.is_multiple_of(PROGRESS_EVERY) {
+            progress(&done);
+        }
+    }
+    let mut calls = counted.unwrap_or_default();
+    let mut open = 0;
+    let wanted = Wanted { since: 0, until: u64::MAX, events: false, call: None };
+    let mut walk = Walk::new(dir, Tier::Detail)?;
+    while let Some(header) = walk.peek(&mut done)?.filter(|header| header.frame_no < done.of) {
+        if header.kind == FrameType::Dict {
+            walk.unread.push((walk.offset, header));
+        } else if header.first_seq.saturating_add(header.n.into()) > calls.end {
+            match walk.read(&header, &wanted, &mut reader, &mut done) {
+                Ok(Content::Calls(items)) => {
+                    for item in items.iter().filter(|item| item.seq >= calls.end) {
+                        take(&Count::of(item));
+                        open += 1;
+                    }
+                }
+                Ok(_) => {}
+                Err(error @ ReadError::Io { .. }) => return Err(error),
+                Err(_) => done.damaged += 1,
+            }
+            calls.end = header.first_seq.saturating_add(header.n.into());
+        }
+        walk.step(&header);
+        done.frames += 1;
+    }
+    Ok(Counted { scanned: done, calls, open })
 }
 
 /// One tier, header by header.

@@ -128,5 +128,13 @@ fn retention(scan: &Scan, first: u64, len: usize) -> Option<Retention> {
     let (_, last) = scan.frames.last()?;
     let next_seq = last.first_seq.saturating_add(last.n.into());
     let segment = crate::cursor::segment_name(Tier::Detail, first);
-    (scan.stop == Stop::Clean).then_some(Retention { segment, frames, first_seq: head.first_seq, next_seq, bytes: len as u64 })
+    (scan.stop == Stop::Clean).then_some(Retention {
+        segment,
+        frames,
+        first_seq: head.first_seq,
+        next_seq,
+        bytes: len as u64,
+        counted: None,
+        only_counted: Vec::new(),
+    })
 }

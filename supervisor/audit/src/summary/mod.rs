@@ -19,6 +19,8 @@ use crate::columns::BadPayload;
 use crate::columns::get;
 use crate::columns::put;
 use crate::dict::Source;
+use crate::read::Call;
+use crate::read::Item;
 use crate::record::Outcome;
 use crate::record::Record;
 
@@ -166,6 +168,34 @@ pub struct Count {
     pub text: Option<Arc<[u8]>>,
     /// What they come to.
     pub counts: Counts,
+}
+
+impl Count {
+    /// A call as a row of its own: of its second.
+    pub(crate) fn of(item: &Item<Call>) -> Self {
+        let record = &item.what.record;
+        let since_window = item.time_boot % Window::Second.nanos();
+        let at_ms = u32::try_from(since_window / 1_000_000).unwrap_or(u32::MAX);
+        Self {
+            window_boot: item.time_boot - since_window,
+            window_real: item.time_real.wrapping_sub(since_window),
+            source: Arc::clone(&item.what.source),
+            call: record.call,
+            outcome: record.outcome,
+            errno: record.errno,
+            rule: record.rule,
+            text: item.what.text.clone(),
+            counts: Counts {
+                calls: 1,
+                n_in: record.n_in.into(),
+                n_out: record.n_out.into(),
+                took_ns: record.took_ns.into(),
+                took_max_ns: record.took_ns,
+                first_ms: at_ms,
+                last_ms: at_ms,
+            },
+        }
+    }
 }
 
 /// What a `Summary` frame holds.

@@ -6,6 +6,7 @@
 mod ahead;
 mod retired;
 mod seals;
+mod summary;
 mod verdict;
 
 use std::fs::File;
@@ -31,6 +32,8 @@ pub(crate) use crate::verify::retired::Retired;
 use crate::verify::seals::Broken;
 use crate::verify::seals::Chain;
 use crate::verify::seals::Checkpoints;
+pub(crate) use crate::verify::seals::roots;
+use crate::verify::summary::Counting;
 pub use crate::verify::verdict::Anchored;
 pub use crate::verify::verdict::Assurance;
 pub use crate::verify::verdict::Trust;
@@ -59,6 +62,8 @@ pub fn verify_with(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)
         bytes: 0,
         events: 0,
         records: 0,
+        counted: 0,
+        recounted: 0,
         denials: 0,
         opens: 0,
         unclean_opens: 0,
@@ -84,6 +89,9 @@ fn check(dir: &Path, trust: &Trust, found: &mut Verification, progress: &mut imp
     // It reads contents and leaves, and stays at its beginning: another thread is ahead with the first one.
     let mut decoder = Reader::open(dir).map_err(unreadable)?;
     let mut state = State::new(dir, trust);
+    if trust.contents {
+        state.counting.recount(dir).map_err(|error| Verdict::Unreadable { why: format!("`sum`: {error}") })?;
+    }
     let mut checkpoints = state.checkpoints()?;
     state.claimed = checkpoints.sizes().max().unwrap_or(0);
     let mut rounds = 0;
@@ -119,6 +127,7 @@ struct State<'a> {
     tree: Tree,
     chain: Chain,
     retired: Option<Retired>,
+    counting: Counting,
     /// Dictionaries of the current segment of calls that nobody has needed yet.
     unread: Vec<Frame>,
     /// What the journal holds of checkpoints that others have signed.
@@ -139,6 +148,7 @@ impl<'a> State<'a> {
             tree: Tree::default(),
             chain: Chain::default(),
             retired: None,
+            counting: Counting::default(),
             unread: Vec::new(),
             anchors: Vec::new(),
             claimed: 0,
@@ -195,10 +205,20 @@ impl<'a> State<'a> {
             retired = self.look()?;
             unexplained = retired.unexplained(from, upto);
         }
-        self.retired = Some(retired);
         if let Some(frame) = unexplained {
+            self.retired = Some(retired);
             return Err(judge(ReadError::Missing(frame), frame));
         }
+        for gone in retired.passed(from, upto) {
+            let next_seq = self.next_seq.get_mut(if gone.tier == Tier::Summary { 2 } else { 1 });
+            if let Some(next_seq) = next_seq.filter(|next_seq| **next_seq == gone.first_seq) {
+                *next_seq = gone.next_seq;
+            }
+            if let Some((first, next)) = gone.counted {
+                self.counting.passed(first, next);
+            }
+        }
+        self.retired = Some(retired);
         for number in from..upto {
             let leaf = reader.leaf(number).map_err(unreadable)?;
             self.leaf = leaf;
@@ -307,7 +327,23 @@ impl<'a> State<'a> {
                 found.events += items.len() as u64;
                 found.denials += items.iter().filter(|item| item.what.is_denial()).count() as u64;
             }
-            Content::Calls(items) => found.records += items.len() as u64,
+            Content::Calls(items) => {
+                found.records += items.len() as u64;
+                self.counting.calls(&items);
+            }
+            Content::Summary(summary) => {
+                let next_call = self.next_seq.get_mut(1).ok_or_else(|| tampered("its tier does not exist".into()))?;
+                *next_call = self.counting.summary(&summary, *next_call, self.retired.as_ref()).map_err(tampered)?;
+                (found.counted, found.recounted) = (self.counting.counted, self.counting.held);
+            }
+            Content::Account(_) if !self.counting.is_complete(self.next_call(), self.retired.as_ref()) => {
+                let why = format!("the journal was closed, and calls from number {} on are not counted", self.counting.counted);
+                return Err(tampered(why));
+            }
+            Content::Retention(retention) if retention.tier() == Tier::Detail && retention.next_seq > self.counting.counted => {
+                let why = format!("it deletes calls from number {} on that are not counted", self.counting.counted);
+                return Err(tampered(why));
+            }
             Content::Epoch(start, note) => {
                 self.chain.begin(number, &note, &start, &self.tree, self.trust).map_err(Verdict::from)?;
                 found.identity = self.chain.identity().map(ToString::to_string).unwrap_or_default();
@@ -315,9 +351,14 @@ impl<'a> State<'a> {
                 self.open_times = None;
             }
             Content::Anchor(note) => self.anchors.push(note),
-            Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) | Content::Summary(_) => {}
+            Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) => {}
         }
         Ok(())
+    }
+
+    /// The number of the call that comes next.
+    fn next_call(&self) -> u64 {
+        self.next_seq.get(1).copied().unwrap_or_default()
     }
 
     /// Every signature that is not in a frame, and what has none.

@@ -1,4 +1,4 @@
-//! Segments of calls that were deleted in order: which frames the journal may lack.
+//! Segments of calls and counts that were deleted in order: which frames the journal may lack.
 //!
 //! Runs in: CLI.
 //! Does not: believe what it finds. A frame that says that others were deleted counts once it is read in its turn, and only if it is sealed.
@@ -16,12 +16,25 @@ use crate::segment::Tier;
 /// What the journal says of its deleted segments.
 #[derive(Debug, Default)]
 pub(crate) struct Retired {
-    /// First frame of a run → the frame behind it, and the frame that says so.
-    runs: BTreeMap<u64, (u64, u64)>,
-    /// First call → the call behind the segment.
+    /// First frame of a run → the frame behind it, the frame that says so, and the segment's place in `segments`.
+    runs: BTreeMap<u64, (u64, u64, usize)>,
+    segments: Vec<Gone>,
+    /// First call → the call behind the segment, or behind calls that were only counted, whose counts are gone.
     calls: BTreeMap<u64, u64>,
     /// The last frame that was needed.
     pub said_by: u64,
+}
+
+/// A deleted segment.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    pub tier: Tier,
+    /// Its first call or row.
+    pub first_seq: u64,
+    /// The one behind it.
+    pub next_seq: u64,
+    /// The calls whose counts were in it.
+    pub counted: Option<(u64, u64)>,
 }
 
 impl Retired {
@@ -34,10 +47,18 @@ impl Retired {
                 let payload = bytes.get(at + HEADER_LEN..at + header.len()).unwrap_or_default();
                 // One that does not parse is met again in its turn.
                 let Ok(retention) = serde_json::from_slice::<Retention>(payload) else { continue };
+                let tier = retention.tier();
                 for (first, count) in retention.frames {
-                    found.runs.entry(first).or_insert((first.saturating_add(count), header.frame_no));
+                    found.runs.entry(first).or_insert((first.saturating_add(count), header.frame_no, found.segments.len()));
                 }
-                found.calls.entry(retention.first_seq).or_insert(retention.next_seq);
+                if tier == Tier::Detail {
+                    found.calls.entry(retention.first_seq).or_insert(retention.next_seq);
+                }
+                for (first, next) in retention.only_counted {
+                    found.calls.entry(first).or_insert(next);
+                }
+                let (first_seq, next_seq, counted) = (retention.first_seq, retention.next_seq, retention.counted);
+                found.segments.push(Gone { tier, first_seq, next_seq, counted });
             }
         }
         Ok(found)
@@ -47,7 +68,7 @@ impl Retired {
     pub fn unexplained(&mut self, from: u64, to: u64) -> Option<u64> {
         let mut at = from;
         while at < to {
-            let Some((_, (end, said_by))) = self.runs.range(..=at).next_back() else { return Some(at) };
+            let Some((_, (end, said_by, _))) = self.runs.range(..=at).next_back() else { return Some(at) };
             if *end <= at {
                 return Some(at);
             }
@@ -55,6 +76,22 @@ impl Retired {
             at = *end;
         }
         None
+    }
+
+    /// The segments that these deleted frames were in.
+    pub fn passed(&self, from: u64, to: u64) -> impl Iterator<Item = &Gone> {
+        // The run that the first frame is in may begin before it.
+        let first = self.runs.range(..=from).next_back().map_or(from, |(first, _)| *first);
+        self.runs.range(first..to.max(first)).filter_map(|(_, (_, _, segment))| self.segments.get(*segment))
+    }
+
+    /// The call behind those that were deleted from this one on.
+    pub fn reach(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Some(next) = self.calls.get(&at).filter(|next| **next > at) {
+            at = *next;
+        }
+        at
     }
 
     /// Whether these calls all were in deleted segments, of which the first may have been left behind in part.

@@ -110,6 +110,10 @@ pub struct Verification {
     pub events: u64,
     /// Calls in them.
     pub records: u64,
+    /// Calls that are counted in summaries, those included that are deleted.
+    pub counted: u64,
+    /// Calls whose counts were held against them; only with [`Trust::contents`].
+    pub recounted: u64,
     /// Denials among the security events.
     pub denials: u64,
     /// How often the journal was opened.
