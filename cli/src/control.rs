@@ -333,6 +333,12 @@ fn status_in_words(status: &Value) -> String {
             let _ = writeln!(text, "  {} {}", word(&module["detail"]["code"]), word(&module["detail"]["reason"]));
             continue;
         }
+        if let Some(left) = module["suspended_s"].as_u64() {
+            let _ = writeln!(
+                text,
+                "  SUSPENDED for {left} s more: its guests were denied more than the journal has room for; a reload ends it"
+            );
+        }
         for kind in ["dirs", "graphs"] {
             for grant in module["detail"][kind].as_array().into_iter().flatten() {
                 let _ = writeln!(text, "  {:<6} {}", kind.trim_end_matches('s'), word(grant));

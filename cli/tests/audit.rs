@@ -215,6 +215,7 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
         detail: String::new(),
         records_produced: produced,
         records_recorded: 450,
+        denied: 0,
         stalls: 2,
         run_ns: 1,
     };
@@ -230,6 +231,9 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
         "sealed      no: the journal was written without keys\n",
         "module                   invocations   failed        calls    waits  denials\n",
         "camera                             2        1          900        4        1\n",
+        "counted     900 calls, all, in 1 rows and ",
+        "module                   call                                                 outcome         count      mean   longest  last\n",
+        "camera                   wasi_snapshot_preview1#path_open                     ok                900   6100 ns   6100 ns",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -240,6 +244,14 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
     assert_eq!((&stats["accounts"]["produced"], &stats["accounts"]["missing"]), (&1400.into(), &50.into()));
     assert_eq!((&stats["calls"]["entries"], &stats["events"]["entries"]), (&900.into(), &4.into()));
     assert!(stdout(dir.path(), &["stats"]).contains("50 MISSING"));
+    let counted = &stats["counted"];
+    assert_eq!((&counted["from"], &counted["to"], &counted["open"]), (&0.into(), &900.into(), &0.into()), "{counted}");
+    let row = &counted["calls"][0];
+    assert_eq!(
+        (&row["module"], &row["call"], &row["outcome"], &row["count"]),
+        (&"camera".into(), &"path_open".into(), &"ok".into(), &900.into())
+    );
+    assert_eq!(counted["calls"].as_array().unwrap().len(), 1, "{counted}");
 }
 
 #[test]

@@ -192,6 +192,8 @@ fn instance(event: &Event) -> Option<&str> {
         Event::InvocationStarted { instance, .. }
         | Event::InvocationEnded { instance, .. }
         | Event::Denied { instance, .. }
+        | Event::DenialsCounted { instance, .. }
+        | Event::InstanceSuspended { instance, .. }
         | Event::RingCorrupt { instance, .. } => Some(instance),
         _ => None,
     }

@@ -44,7 +44,19 @@ fn words(event: &Event) -> String {
         Event::InvocationStarted { id, module, peer_uid, .. } => {
             format!("invocation {id} of `{module}` began, asked for by user {peer_uid}")
         }
-        Event::InvocationEnded { id, module, outcome, exit_code, detail, records_produced, records_recorded, stalls, run_ns, .. } => {
+        Event::InvocationEnded {
+            id,
+            module,
+            outcome,
+            exit_code,
+            detail,
+            records_produced,
+            records_recorded,
+            denied,
+            stalls,
+            run_ns,
+            ..
+        } => {
             let code = exit_code.map(|code| format!(" {code}")).unwrap_or_default();
             let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
             let calls = if records_produced == records_recorded {
@@ -52,8 +64,9 @@ fn words(event: &Event) -> String {
             } else {
                 format!("{records_recorded} of {records_produced} calls recorded")
             };
+            let denied = if *denied == 0 { String::new() } else { format!(", {denied} denied") };
             let stalls = if *stalls == 0 { String::new() } else { format!(", waited {stalls} times for the journal") };
-            format!("invocation {id} of `{module}` ended: {outcome}{code}{detail} after {}, {calls}{stalls}", duration(*run_ns))
+            format!("invocation {id} of `{module}` ended: {outcome}{code}{detail} after {}, {calls}{denied}{stalls}", duration(*run_ns))
         }
         Event::GrantsGiven { module, dirs, graphs } => {
             format!("module `{module}` is given directories [{}] and graphs [{}]", dirs.join(", "), graphs.join(", "))
@@ -63,9 +76,19 @@ fn words(event: &Event) -> String {
         }
         Event::GraphFailed { name, reason, .. } => format!("graph `{name}` not loaded: {reason}"),
         Event::GraphRestarted { name, reason, .. } => format!("graph `{name}` restarted: {reason}"),
-        Event::Denied { module, call, text, errno, .. } => {
+        Event::Denied { module, call, text, errno, count, .. } => {
             let text = text.as_deref().map(|text| format!(" `{text}`")).unwrap_or_default();
-            format!("module `{module}` was denied {call}{text} (errno {errno})")
+            let times = if *count == 1 { String::new() } else { format!(", {count} times") };
+            format!("module `{module}` was denied {call}{text} (errno {errno}){times}")
+        }
+        Event::DenialsCounted { module, ring, count, .. } => {
+            format!("module `{module}` was denied {count} more calls on ring {ring}: over its budget of events, they stand among the calls")
+        }
+        Event::InstanceSuspended { module, burst_bytes, came_bytes, came_events, pause_ns, .. } => {
+            format!(
+                "module `{module}` is suspended for {}: it caused {came_events} security events of {came_bytes} bytes, and has a budget of {burst_bytes}",
+                duration(*pause_ns)
+            )
         }
         Event::RingCorrupt { module, ring, reason, .. } => format!("audit ring {ring} of `{module}` is corrupt: {reason}"),
         Event::ControlRefused { peer_uid, what } => format!("user {peer_uid} was refused: {what}"),

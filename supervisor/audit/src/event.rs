@@ -7,6 +7,10 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::dict::Source;
+use crate::frame::HEADER_LEN;
+use crate::frame::MAX_PAYLOAD;
+use crate::leaves::LEAF_LEN;
+use crate::payload::event_json;
 use crate::record::Record;
 use crate::ring::RingCorrupt;
 use crate::text::printable;
@@ -166,6 +170,9 @@ pub enum Event {
         records_produced: u64,
         /// Records that were taken from its ring.
         records_recorded: u64,
+        /// Of those recorded, calls that were denied: the sum of the counts of its [`Event::Denied`] and [`Event::DenialsCounted`].
+        #[serde(default)]
+        denied: u64,
         /// How often the guest waited for room in its ring.
         stalls: u64,
         /// How long it ran, in nanoseconds.
@@ -211,7 +218,7 @@ pub enum Event {
         /// How the one before ended.
         reason: String,
     },
-    /// A guest asked for something it was not granted.
+    /// A guest asked for something it was not granted: once, or so many times in the same words, which stand in one event.
     Denied {
         /// The module.
         module: String,
@@ -226,8 +233,50 @@ pub enum Event {
         text: Option<String>,
         /// What it was told.
         errno: u16,
-        /// When it asked, `CLOCK_BOOTTIME` in nanoseconds.
+        /// When it asked, for the first of these times, `CLOCK_BOOTTIME` in nanoseconds.
         call_ns: u64,
+        /// How often it asked.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        count: u64,
+        /// When it asked for the last of these times, if it was more than once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_ns: Option<u64>,
+    },
+    /// Denied calls of a worker whose module is over its budget of security events: counted, and told apart only among the calls.
+    DenialsCounted {
+        /// The module.
+        module: String,
+        /// The worker's id.
+        instance: String,
+        /// The guest thread.
+        ring: u32,
+        /// How many.
+        count: u64,
+        /// When the first was asked, `CLOCK_BOOTTIME` in nanoseconds.
+        first_ns: u64,
+        /// When the last was asked, `CLOCK_BOOTTIME` in nanoseconds.
+        last_ns: u64,
+    },
+    /// A module caused more security events than its budget has room for: its worker is ended, and it is not started again for a while.
+    InstanceSuspended {
+        /// The module.
+        module: String,
+        /// The worker's id.
+        instance: String,
+        /// The guest thread whose denial was one too many.
+        ring: u32,
+        /// What the budget holds when it is full, in bytes.
+        burst_bytes: u64,
+        /// What it regains in a second, in bytes.
+        refill_bytes: u64,
+        /// What it regains with each invocation, in bytes.
+        invocation_bytes: u64,
+        /// Bytes of events that came since it was last full, or since it was suspended last.
+        came_bytes: u64,
+        /// How many events these are.
+        came_events: u64,
+        /// For how long the module is not started, in nanoseconds.
+        pause_ns: u64,
     },
     /// A worker's ring does not parse; the worker is no longer believed.
     RingCorrupt {
@@ -275,7 +324,20 @@ impl Event {
             text: text.map(printable),
             errno: record.errno,
             call_ns: record.time_ns,
+            count: 1,
+            last_ns: None,
         }
+    }
+
+    /// A denial that came this often, and last at this time. Other events stay as they are.
+    #[must_use]
+    pub fn repeated(mut self, times: u64, last: u64) -> Self {
+        if let Self::Denied { count, last_ns, .. } = &mut self
+            && times > 1
+        {
+            (*count, *last_ns) = (times, Some(last));
+        }
+        self
     }
 
     /// The event for a ring that does not parse.
@@ -286,6 +348,14 @@ impl Event {
             _ => error.to_string(),
         };
         Self::RingCorrupt { module: source.module().to_owned(), instance: source.instance().to_string(), ring, reason }
+    }
+
+    /// Bytes that the event takes of the journal's disk: its frame, and the frame's leaf.
+    #[must_use]
+    pub fn disk_len(&self) -> u64 {
+        // One that cannot be written takes nothing, which nobody is to rely on.
+        let payload = event_json(u64::MAX, self).map_or(MAX_PAYLOAD, |payload| payload.len());
+        (HEADER_LEN + payload) as u64 + LEAF_LEN
     }
 
     /// Whether the event is on the disk before [`crate::Journal::event`] returns: everything that allows something, and everything about the
@@ -305,6 +375,7 @@ impl Event {
             | Self::GraphLoaded { .. }
             | Self::GraphFailed { .. }
             | Self::JournalResumed { .. }
+            | Self::InstanceSuspended { .. }
             | Self::RingCorrupt { .. } => true,
             Self::CompileFinished { .. }
             | Self::CompileFailed { .. }
@@ -314,6 +385,7 @@ impl Event {
             | Self::InvocationEnded { .. }
             | Self::GraphRestarted { .. }
             | Self::Denied { .. }
+            | Self::DenialsCounted { .. }
             | Self::ControlRefused { .. } => false,
         }
     }
@@ -331,6 +403,8 @@ impl Event {
             | Self::InvocationEnded { module, .. }
             | Self::GrantsGiven { module, .. }
             | Self::Denied { module, .. }
+            | Self::DenialsCounted { module, .. }
+            | Self::InstanceSuspended { module, .. }
             | Self::RingCorrupt { module, .. } => Some(module),
             Self::ProcessStarted { role, subject, .. } | Self::ProcessExited { role, subject, .. } => {
                 (role != "graph").then_some(subject.as_str())
@@ -345,10 +419,21 @@ impl Event {
         matches!(
             self,
             Self::Denied { .. }
+                | Self::DenialsCounted { .. }
+                | Self::InstanceSuspended { .. }
                 | Self::ModuleRefused { .. }
                 | Self::PolicyRefused { .. }
                 | Self::ControlRefused { .. }
                 | Self::RingCorrupt { .. }
         )
     }
+}
+
+const fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it looks at by reference")]
+const fn is_once(count: &u64) -> bool {
+    *count == 1
 }

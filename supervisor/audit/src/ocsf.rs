@@ -21,11 +21,14 @@ use crate::read::Call;
 use crate::read::Item;
 use crate::record::Outcome;
 use crate::segment::Tier;
+use crate::statement::Checkpoint;
 use crate::text::cut;
 use crate::text::printable;
 
 /// Longest line, in bytes, without its end. Common receivers cut at 8 KiB.
 pub const MAX_LINE: usize = 7 * 1024;
+/// The `event_code` of a checkpoint that is handed over.
+pub(crate) const CHECKPOINT_CODE: &str = "journal-checkpoint";
 
 /// Turns items of one journal into OCSF.
 #[derive(Debug, Clone)]
@@ -54,7 +57,9 @@ enum Class {
     File,
     Module,
     Process,
+    EventLog,
     Entity,
+    Finding,
     Lifecycle,
     Api,
 }
@@ -72,7 +77,9 @@ impl Class {
             Self::File => 1001,
             Self::Module => 1005,
             Self::Process => 1007,
+            Self::EventLog => 1008,
             Self::Entity => 3004,
+            Self::Finding => 2004,
             Self::Lifecycle => 6002,
             Self::Api => 6003,
         }
@@ -83,7 +90,9 @@ impl Class {
             Self::File => "File System Activity",
             Self::Module => "Module Activity",
             Self::Process => "Process Activity",
+            Self::EventLog => "Event Log Activity",
             Self::Entity => "Entity Management",
+            Self::Finding => "Detection Finding",
             Self::Lifecycle => "Application Lifecycle",
             Self::Api => "API Activity",
         }
@@ -91,7 +100,8 @@ impl Class {
 
     const fn category(self) -> (u32, &'static str) {
         match self {
-            Self::File | Self::Module | Self::Process => (1, "System Activity"),
+            Self::File | Self::Module | Self::Process | Self::EventLog => (1, "System Activity"),
+            Self::Finding => (2, "Findings"),
             Self::Entity => (3, "Identity & Access Management"),
             Self::Lifecycle | Self::Api => (6, "Application Activity"),
         }
@@ -139,7 +149,15 @@ impl Ocsf {
 
     /// A security event, of whatever length.
     pub(crate) fn event_value(&self, item: &Item<Event>) -> Value {
-        self.value(item, "s", describe::event(&item.what), event(&item.what))
+        let mut value = self.value(item, "s", describe::event(&item.what), event(&item.what));
+        if let Some((count, first, last)) = several(&item.what) {
+            // The item has both clocks, and these times only one.
+            let real = |boot: u64| item.time_real.saturating_sub(item.time_boot.saturating_sub(boot)) / 1_000_000;
+            set(&mut value, "", "count", count.into());
+            set(&mut value, "", "start_time", real(first).into());
+            set(&mut value, "", "end_time", real(last).into());
+        }
+        value
     }
 
     /// A call, of whatever length; nothing for a denied one.
@@ -163,6 +181,24 @@ impl Ocsf {
         };
         let tier = if gap.tier == Tier::Detail { "d" } else { "s" };
         self.value(item, tier, gap.words(), draft)
+    }
+
+    /// A checkpoint that is handed over. Its note is not cleaned: [`crate::Note::parse`] has let nothing into it but its own ends of lines, and a signature
+    /// is over every byte. The `uid` is made of the text that is signed, so that two histories of one size never have the same.
+    pub(crate) fn checkpoint_value(&self, item: &Item<&Checkpoint>, note: &str) -> Value {
+        let fields = json!({
+            "log_name": "edgeguard journal", "log_provider": "edgeguardd", "log_type_id": 2, "log_type": "Application",
+            "actor": { "app_name": "edgeguard-export" }, "unmapped": {},
+        });
+        let checkpoint = item.what;
+        let message = format!("checkpoint over the journal's first {} frames", checkpoint.size);
+        let mut event = self.value(item, "checkpoint", message, Draft::new(Class::EventLog, (3, "Export"), CHECKPOINT_CODE, fields));
+        let digest = crate::tree::sha256(&[b"checkpoint/", checkpoint.text().as_bytes()]);
+        let uid = uuid::Builder::from_custom_bytes(digest.first_chunk().copied().unwrap_or_default()).into_uuid();
+        set(&mut event, "/metadata", "uid", uid.to_string().into());
+        set(&mut event, "/metadata", "original_event_uid", format!("{}/checkpoint/{}", self.origin, checkpoint.size).into());
+        set(&mut event, "/unmapped", "checkpoint", note.into());
+        event
     }
 
     fn value<T>(&self, item: &Item<T>, tier: &str, message: String, draft: Draft) -> Value {
@@ -218,6 +254,15 @@ impl Ocsf {
 fn short_receipt(receipt: &Value) -> Value {
     let text = receipt.to_string();
     if receipt.is_null() || text.len() > MAX_LINE / 2 { Value::Null } else { text.into() }
+}
+
+/// What an event stands for, if it stands for several: how many, and when the first and the last were, by `CLOCK_BOOTTIME` in nanoseconds.
+const fn several(event: &Event) -> Option<(u64, u64, u64)> {
+    match event {
+        Event::Denied { count, call_ns, last_ns: Some(last_ns), .. } => Some((*count, *call_ns, *last_ns)),
+        Event::DenialsCounted { count, first_ns, last_ns, .. } => Some((*count, *first_ns, *last_ns)),
+        _ => None,
+    }
 }
 
 fn event(event: &Event) -> Draft {
@@ -298,10 +343,22 @@ fn event(event: &Event) -> Draft {
                 json!({ "process": instance_of(module, id, instance), "actor": actor }),
             )
         }
-        Event::InvocationEnded { id, module, instance, outcome, exit_code, detail, records_produced, records_recorded, stalls, run_ns } => {
+        Event::InvocationEnded {
+            id,
+            module,
+            instance,
+            outcome,
+            exit_code,
+            detail,
+            records_produced,
+            records_recorded,
+            denied,
+            stalls,
+            run_ns,
+        } => {
             let mut fields = json!({
                 "process": instance_of(module, id, instance), "actor": daemon, "duration": run_ns / 1_000_000, "status_code": outcome,
-                "unmapped": { "records_produced": records_produced, "records_recorded": records_recorded, "stalls": stalls, "run_ns": run_ns },
+                "unmapped": { "records_produced": records_produced, "records_recorded": records_recorded, "denied": denied, "stalls": stalls, "run_ns": run_ns },
             });
             if let Some(code) = exit_code {
                 set(&mut fields, "", "exit_code", (*code).into());
@@ -342,6 +399,36 @@ fn event(event: &Event) -> Draft {
             set(&mut draft.fields, "", "unmapped", json!({ "ring": ring }));
             draft.code = "denied";
             draft.denied("not granted")
+        }
+        Event::DenialsCounted { module, instance, ring, .. } => {
+            let fields = json!({
+                "process": { "name": module, "uid": instance, "sandbox": "wasmtime" }, "actor": daemon, "unmapped": { "ring": ring },
+            });
+            Draft::new(Class::Process, (99, "Denied calls"), "denials-counted", fields).denied("not granted")
+        }
+        Event::InstanceSuspended {
+            module,
+            instance,
+            ring,
+            burst_bytes,
+            refill_bytes,
+            invocation_bytes,
+            came_bytes,
+            came_events,
+            pause_ns,
+        } => {
+            let words = "more security events than the module's budget has room for";
+            // A finding's status is its own: it is new, whatever was done.
+            let fields = json!({
+                "finding_info": { "title": "Module suspended", "uid": instance, "desc": words },
+                "status_id": 1, "status": "New",
+                "unmapped": {
+                    "module": module, "instance": instance, "ring": ring, "burst_bytes": burst_bytes, "refill_bytes": refill_bytes,
+                    "invocation_bytes": invocation_bytes, "came_bytes": came_bytes, "came_events": came_events, "pause_ns": pause_ns,
+                },
+            });
+            let draft = Draft::new(Class::Finding, (1, "Create"), "instance-suspended", fields).denied(words);
+            Draft { severity: Severity::High, ..draft }
         }
         Event::RingCorrupt { module, instance, reason, .. } => {
             let fields = json!({ "process": { "name": module, "uid": instance, "sandbox": "wasmtime" }, "actor": daemon });

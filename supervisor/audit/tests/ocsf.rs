@@ -6,9 +6,11 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use edgeguard_audit::Checkpoint;
 use edgeguard_audit::Event;
 use edgeguard_audit::INTERFACES;
 use edgeguard_audit::MAX_LINE;
+use edgeguard_audit::Note;
 use edgeguard_audit::Ocsf;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Position;
@@ -90,6 +92,7 @@ fn events() -> Vec<Event> {
             detail: text("deadline"),
             records_produced: 812,
             records_recorded: 812,
+            denied: 0,
             stalls: 0,
             run_ns: 500_000_000,
         },
@@ -115,6 +118,8 @@ fn events() -> Vec<Event> {
             text: Some(text("/etc/shadow")),
             errno: 76,
             call_ns: 5,
+            count: 1,
+            last_ns: None,
         },
         Event::Denied {
             module: text("voice-gate"),
@@ -124,6 +129,38 @@ fn events() -> Vec<Event> {
             text: Some(text("other")),
             errno: 11,
             call_ns: 5,
+            count: 1,
+            last_ns: None,
+        },
+        Event::Denied {
+            module: text("voice-gate"),
+            instance: text("w-1"),
+            ring: 0,
+            call: text("wasi_snapshot_preview1#path_open"),
+            text: Some(text("/etc/shadow")),
+            errno: 76,
+            call_ns: 3_000_000_000,
+            count: 812,
+            last_ns: Some(4_000_000_000),
+        },
+        Event::DenialsCounted {
+            module: text("voice-gate"),
+            instance: text("w-1"),
+            ring: 1,
+            count: 90,
+            first_ns: 3_000_000_000,
+            last_ns: 4_500_000_000,
+        },
+        Event::InstanceSuspended {
+            module: text("voice-gate"),
+            instance: text("w-1"),
+            ring: 1,
+            burst_bytes: 1 << 20,
+            refill_bytes: 2048,
+            invocation_bytes: 4096,
+            came_bytes: 1_048_600,
+            came_events: 2600,
+            pause_ns: 10_000_000_000,
         },
         Event::RingCorrupt {
             module: text("voice-gate"),
@@ -153,6 +190,12 @@ fn gaps(encoder: &Encoder) -> Vec<String> {
     };
     let calls = Gap { tier: Tier::Detail, first: 41, next: 70, why: Why::Deleted };
     [calls, Gap::of_events(3, 4)].map(|gap| encoder.gap(&gap, &header).line).to_vec()
+}
+
+/// A checkpoint as it is handed over.
+fn checkpoint(encoder: &Encoder) -> String {
+    let note = Note::parse(include_str!("snapshots/checkpoint.note")).unwrap();
+    encoder.checkpoint(&Checkpoint::parse(note.text()).unwrap(), &note).unwrap().line
 }
 
 #[test]
@@ -229,6 +272,27 @@ fn the_same_place_has_the_same_uid_and_no_other_has() {
     assert_ne!(uid(1, 2, "a"), uid(1, 3, "a"));
     assert_ne!(uid(1, 2, "a"), uid(2, 2, "a"));
     assert_ne!(uid(1, 2, "a"), uid(1, 2, "b"));
+}
+
+#[test]
+fn what_came_several_times_says_how_often_and_from_when_to_when() {
+    let of = |code: &str| {
+        let is_wanted = |line: &&String| line.contains(&format!("\"event_code\":\"{code}\"")) && line.contains("\"count\"");
+        let lines: Vec<_> = events().into_iter().map(|event| exporter().event(&item(1, event))).collect();
+        serde_json::from_str::<serde_json::Value>(lines.iter().find(is_wanted).unwrap()).unwrap()
+    };
+    let denied = of("denied");
+    // The frame is of five seconds after boot, and of 123 ms after a full second of the calendar's.
+    assert_eq!(
+        (&denied["count"], &denied["start_time"], &denied["end_time"]),
+        (&812.into(), &1_763_999_998_123_u64.into(), &1_763_999_999_123_u64.into())
+    );
+    assert_eq!(of("denials-counted")["count"], 90);
+    let once = events().into_iter().find(|event| matches!(event, Event::Denied { .. })).unwrap();
+    assert!(!exporter().event(&item(1, once)).contains("\"count\""));
+    let suspended = events().into_iter().find(|event| matches!(event, Event::InstanceSuspended { .. })).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&exporter().event(&item(1, suspended))).unwrap();
+    assert_eq!((&line["type_uid"], &line["is_alert"], &line["action_id"]), (&200_401.into(), &true.into(), &2.into()));
 }
 
 #[test]
@@ -335,6 +399,7 @@ fn every_line_is_valid_by_the_schema_of_every_version() {
         let encoder = Encoder::new(exporter(), Form::Ocsf(version));
         all.extend(events().into_iter().zip(0..).map(|(event, frame)| encoder.event(&item(frame, event)).line));
         all.extend(gaps(&encoder));
+        all.push(checkpoint(&encoder));
         let every = INTERFACES.iter().flat_map(|interface| interface.functions.iter().map(|function| (interface.name, *function)));
         for (interface, function) in every {
             let path: Option<&[u8]> = Some(b"a/b");

@@ -129,6 +129,7 @@ pub fn invocation_ended(id: uuid::Uuid, module: &str, instance: uuid::Uuid, endi
         detail: ending.detail.clone().unwrap_or_default(),
         records_produced: ending.records.produced,
         records_recorded: ending.records.recorded,
+        denied: ending.records.denied,
         stalls: ending.records.stalls,
         run_ns: ending.run_us.saturating_mul(1000),
     }

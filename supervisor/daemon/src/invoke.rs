@@ -72,6 +72,16 @@ pub enum InvokeError {
     /// No pipes.
     #[error("cannot make pipes")]
     Pipes(#[source] std::io::Error),
+    /// Its guests caused more security events than their budget.
+    #[error(
+        "module `{name}` is suspended for {left_s} s more: its guests were denied so much that it would fill the journal; `edgeguard audit search kind=instance-suspended` says when, and a reload ends it"
+    )]
+    Suspended {
+        /// The module.
+        name: String,
+        /// For how long it still is, in seconds, rounded up.
+        left_s: u64,
+    },
     /// Nothing new begins while records cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -145,6 +155,7 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
             return Err(InvokeError::Refused { name: name.into(), code: refused.code.clone(), reason: refused.reason.clone() });
         }
     };
+    ledger.admits(name).map_err(|left| InvokeError::Suspended { name: name.into(), left_s: left.as_secs() + 1 })?;
     let permit = permit(&module).await?;
     // Whoever waited while the policies were loaded has not begun, and does not begin under grants that are no longer given.
     if !modules.get(name).is_some_and(|current| Arc::ptr_eq(&current, &module)) {

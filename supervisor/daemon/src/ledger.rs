@@ -5,9 +5,13 @@
 //! (this thread, or the loop that answers) hands over what it took while it still holds the ring, so records stay in their order.
 //! Invariant: while the disk takes nothing, no new work begins, what nobody waits for is kept, and rings stay full, so that guests wait. The ledger opens
 //! again by itself.
+//! Invariant: what a module's guests are denied takes no more of the journal than its budget; whoever wants more is ended, and not started for a while.
 //! Does not: decide anything. It only remembers.
 
+mod budget;
 mod closed;
+mod denials;
+mod rings;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -21,24 +25,25 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_audit::Consumer;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
-use edgeguard_audit::Outcome;
-use edgeguard_audit::Record;
 use edgeguard_audit::Source;
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
-use rustix::process::Signal;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
 
 use crate::invoke::Records;
+use crate::ledger::budget::Budget;
 use crate::ledger::closed::Closed;
+use crate::ledger::rings::Rings;
+use crate::ledger::rings::Taken;
 
 /// Why an event is not in the journal.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,6 +78,8 @@ struct Shared {
     /// Times that guests waited for room in a ring.
     stalls: AtomicU64,
     sources: Mutex<HashMap<SourceId, Arc<Rings>>>,
+    /// What each module's guests may still write, by its name. They stay when a worker goes: a new one does not begin with a new budget.
+    budgets: Mutex<HashMap<String, Arc<Mutex<Budget>>>>,
 }
 
 enum Command {
@@ -98,9 +105,11 @@ impl Ledger {
             parked: AtomicBool::new(false),
             stalls: AtomicU64::new(0),
             sources: Mutex::default(),
+            budgets: Mutex::default(),
         });
         let (commands, inbox) = mpsc::channel();
-        let clerk = Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false, closed: None };
+        let clerk =
+            Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false, repeats: false, closed: None };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || clerk.run())?;
         Ok((Self { commands, shared, next: AtomicU64::new(1) }, thread))
     }
@@ -148,12 +157,33 @@ impl Ledger {
     /// not parse is ended, because what it does from then on would not be on record.
     pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ring = |consumer| Mutex::new(Ring { consumer, taken: 0, settled: 0, stalls: 0, corrupt: false, denied: 0 });
-        let rings = Arc::new(Rings { source, rings: rings.into_iter().map(ring).collect(), doorbell, process });
+        let budget = self.shared.budget(source.module());
+        let rings = Arc::new(Rings::new(source, rings, doorbell, process, budget));
         lock(&self.shared.sources).insert(id, rings);
         // It sleeps on the doorbells it knows.
         self.wake();
         id
+    }
+
+    /// Whether the module may begin an invocation now: one whose guests caused more events than their budget is suspended for a while. To be asked once
+    /// for each invocation, which earns the module a little.
+    ///
+    /// # Errors
+    /// For how long it still is.
+    pub fn admits(&self, module: &str) -> Result<(), Duration> {
+        lock(&self.shared.budget(module)).begin(Instant::now())
+    }
+
+    /// For how long the module is still suspended, if it is.
+    #[must_use]
+    pub fn suspended(&self, module: &str) -> Option<Duration> {
+        let budget = lock(&self.shared.budgets).get(module).cloned()?;
+        lock(&budget).pause(Instant::now())
+    }
+
+    /// All modules have their whole budgets again, and none is suspended: somebody who may decide this has.
+    pub fn lift_suspensions(&self) {
+        lock(&self.shared.budgets).values().for_each(|budget| lock(budget).lift(Instant::now()));
     }
 
     /// An invocation begins or ends: rings are drained by the clock meanwhile. To be called before the event that says so, which wakes the thread.
@@ -172,7 +202,7 @@ impl Ledger {
     #[must_use]
     pub fn settle(&self, id: SourceId, ring: u32, produced: u64) -> Records {
         let rings = lock(&self.shared.sources).get(&id).cloned();
-        let settled = rings.map(|rings| rings.drain(ring as usize, &self.commands, |ring| ring.settle(produced)));
+        let settled = rings.map(|rings| rings.settle(ring as usize, &self.commands, |_| produced));
         self.counted(settled.unwrap_or_default())
     }
 
@@ -181,8 +211,9 @@ impl Ledger {
     #[must_use]
     pub fn detach(&self, id: SourceId) -> Vec<Records> {
         let rings = lock(&self.shared.sources).remove(&id);
-        let settle = |rings: &Rings, ring| rings.drain(ring, &self.commands, |ring| ring.settle(ring.taken));
-        let left = rings.map(|rings| (0..rings.rings.len()).map(|ring| self.counted(settle(&rings, ring))).collect());
+        // What it says itself, nobody can ask any more.
+        let settle = |rings: &Rings, ring| rings.settle(ring, &self.commands, |taken| taken);
+        let left = rings.map(|rings| (0..rings.len()).map(|ring| self.counted(settle(&rings, ring))).collect());
         // It sleeps on the doorbells it knows.
         self.wake();
         left.unwrap_or_default()
@@ -234,73 +265,15 @@ impl Ledger {
     }
 }
 
-/// The rings of one worker.
-#[derive(Debug)]
-struct Rings {
-    source: Source,
-    rings: Vec<Mutex<Ring>>,
-    doorbell: OwnedFd,
-    process: OwnedFd,
-}
-
-#[derive(Debug)]
-struct Ring {
-    consumer: Consumer,
-    /// Records taken.
-    taken: u64,
-    /// Counts at the end of the last invocation on it.
-    settled: u64,
-    stalls: u64,
-    /// It did not parse: what comes after is not believed.
-    corrupt: bool,
-    /// Denials since it was settled last.
-    denied: u64,
-}
-
-/// What was taken out of one ring, on its way into the journal.
-struct Taken {
-    source: Source,
-    records: Vec<(Record, Option<Vec<u8>>)>,
-    /// Denials among them, and the end of a ring that does not parse.
-    events: Vec<Event>,
-}
-
-impl Rings {
-    /// Takes all that is in a ring, and hands it over before the ring is let go. A ring that does not parse is closed: the worker is no longer believed.
-    fn drain<T: Default>(&self, index: usize, journal: &mpsc::Sender<Command>, then: impl FnOnce(&mut Ring) -> T) -> T {
-        let Some(ring) = self.rings.get(index) else { return T::default() };
-        let mut ring = lock(ring);
-        if !ring.corrupt {
-            let source = self.source.on_ring(u32::try_from(index).unwrap_or(u32::MAX));
-            let mut taken = Taken { source, records: Vec::new(), events: Vec::new() };
-            let Taken { source, records, events } = &mut taken;
-            let mut denied = 0;
-            let drained = ring.consumer.drain(|record, text| {
-                if record.outcome == Outcome::Denied {
-                    denied += 1;
-                    events.push(Event::denied(source, source.ring(), &record, text));
-                }
-                records.push((record, text.map(<[u8]>::to_vec)));
-            });
-            if let Err(error) = drained {
-                // One that is gone already has nothing more to hide.
-                let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
-                tracing::error!(module = source.module(), ring = index, error = crate::chain(&error), "audit ring does not parse");
-                events.push(Event::ring_corrupt(source, source.ring(), &error));
-                ring.corrupt = true;
-            }
-            ring.taken += taken.records.len() as u64;
-            ring.denied += denied;
-            if !taken.records.is_empty() || !taken.events.is_empty() {
-                // Its end is the end of the journal's thread, which every other command notices.
-                let _ = journal.send(Command::Taken(Box::new(taken)));
-            }
+impl Shared {
+    fn budget(&self, module: &str) -> Arc<Mutex<Budget>> {
+        let mut budgets = lock(&self.budgets);
+        if let Some(budget) = budgets.get(module) {
+            return Arc::clone(budget);
         }
-        then(&mut ring)
-    }
-
-    fn drain_all(&self, journal: &mpsc::Sender<Command>) {
-        (0..self.rings.len()).for_each(|index| self.drain(index, journal, |_| ()));
+        let budget = Arc::new(Mutex::new(Budget::new(Instant::now())));
+        budgets.insert(module.to_owned(), Arc::clone(&budget));
+        budget
     }
 }
 
@@ -311,6 +284,8 @@ struct Clerk {
     own: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     dirty: bool,
+    /// Denials that repeat are to be told when their second is over.
+    repeats: bool,
     /// Since when and why the disk takes nothing.
     closed: Option<Closed>,
 }
@@ -345,7 +320,7 @@ impl Clerk {
         fds.extend(sources.iter().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
         let due = if self.closed.is_some() { Some(closed::TRY_AGAIN) } else { self.journal.sync_due() };
-        let limit = busy.then_some(TICK).into_iter().chain(due).min();
+        let limit = busy.then_some(TICK).into_iter().chain(self.repeats.then_some(denials::EVERY)).chain(due).min();
         let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(1), tv_nsec: limit.subsec_nanos().into() });
         let _ = rustix::event::poll(&mut fds, limit.as_ref());
         let mut count = [0; 8];
@@ -403,11 +378,13 @@ impl Clerk {
         }
     }
 
-    fn drain_all(&self) {
+    fn drain_all(&mut self) {
         if self.shared.parked.load(Ordering::Acquire) {
+            self.repeats = false;
             return;
         }
-        self.sources().iter().for_each(|rings| rings.drain_all(&self.own));
+        // Each of them, whatever the one before it says.
+        self.repeats = self.sources().iter().fold(false, |repeats, rings| rings.drain_all(&self.own) | repeats);
     }
 
     fn sources(&self) -> Vec<Arc<Rings>> {
@@ -452,23 +429,6 @@ impl Clerk {
             self.shared.parked.store(false, Ordering::Release);
             self.shared.failed.store(false, Ordering::Release);
         }
-    }
-}
-
-impl Ring {
-    /// The account of the invocation that ended on this ring.
-    fn settle(&mut self, produced: u64) -> Records {
-        let stalls = self.consumer.stalls();
-        let records = Records {
-            produced: produced.saturating_sub(self.settled),
-            recorded: self.taken.saturating_sub(self.settled),
-            stalls: stalls.saturating_sub(self.stalls),
-            denied: std::mem::take(&mut self.denied),
-        };
-        // What was taken, not what was claimed: a worker that lies shows it in the account of this invocation, and in no other.
-        self.settled = self.taken;
-        self.stalls = stalls;
-        records
     }
 }
 

@@ -120,6 +120,10 @@ struct Rings {
 
 impl Rings {
     fn new(ledger: &Ledger, rings: usize) -> Self {
+        Self::of("m", ledger, rings)
+    }
+
+    fn of(module: &str, ledger: &Ledger, rings: usize) -> Self {
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
         let doorbell = rustix::event::eventfd(0, flags).unwrap();
         let bell = Arc::new(doorbell.try_clone().unwrap());
@@ -132,7 +136,7 @@ impl Rings {
         let process = Command::new("sleep").arg("600").spawn().unwrap();
         let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap()).unwrap();
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-        let source = Source::new("m", uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
+        let source = Source::new(module, uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
         let id = ledger.attach(source, consumers, doorbell, pidfd);
         Self { producers, id, process }
     }
@@ -212,4 +216,110 @@ fn a_worker_that_is_gone_leaves_each_of_its_invocations_its_own_account() {
         assert_eq!(left, [(4, 4), (0, 0), (9, 9)]);
         assert!(ledger.detach(rings.id).is_empty());
     });
+}
+
+/// How many denials of a module the journal tells of, and in how many bytes.
+fn told(events: &[Event], of: &str) -> (u64, u64) {
+    events.iter().filter(|event| event.module() == Some(of)).fold((0, 0), |(told, bytes), event| match event {
+        Event::Denied { count, .. } | Event::DenialsCounted { count, .. } => (told + count, bytes + event.disk_len()),
+        other => (told, bytes + other.disk_len()),
+    })
+}
+
+#[test]
+fn denials_in_the_same_words_are_told_once_and_then_with_their_number() {
+    let (events, calls) = with_ledger(|ledger| {
+        let mut rings = Rings::new(ledger, 1);
+        for _ in 0..2 {
+            ledger.invocation_begins();
+            (0..3000).for_each(|_| rings.push(0, Outcome::Denied, Some("/etc/shadow")));
+            rings.push(0, Outcome::Denied, None);
+            let records = ledger.settle(rings.id, 0, rings.produced(0));
+            ledger.invocation_ends();
+            assert_eq!((records.recorded, records.denied), (3001, 3001));
+        }
+    });
+    assert_eq!((told(&events, "m").0, calls), (6002, 6002));
+    let counts: Vec<_> = events.iter().map(|event| if let Event::Denied { count, .. } = event { *count } else { 0 }).collect();
+    // Twice: the first of each at once, then the rest of the one that came again, in as many events as it took seconds.
+    assert_eq!(counts.iter().filter(|count| **count == 1).count(), 4, "{counts:?}");
+    assert!(counts.len() <= 12 && counts.iter().any(|count| *count > 1000), "{counts:?}");
+    let spans = events.iter().filter_map(|event| match event {
+        Event::Denied { call_ns, last_ns: Some(last), .. } => Some(last - call_ns),
+        _ => None,
+    });
+    assert!(spans.min().is_some_and(|span| span > 0));
+}
+
+#[test]
+fn a_repeat_is_told_within_about_a_second_while_the_invocation_goes_on() {
+    with_ledger(|ledger| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let events = || runtime.block_on(ledger.stats()).unwrap().events;
+        let mut rings = Rings::new(ledger, 1);
+        ledger.invocation_begins();
+        (0..5).for_each(|_| rings.push(0, Outcome::Denied, Some("/x")));
+        let began = Instant::now();
+        while events() < 2 {
+            assert!(began.elapsed() < Duration::from_secs(5), "the repeats are not told");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(events(), 2);
+        let records = ledger.settle(rings.id, 0, 5);
+        ledger.invocation_ends();
+        assert_eq!((records.denied, events()), (5, 2));
+    });
+}
+
+#[test]
+fn who_floods_the_journal_is_ended_within_its_budget_counted_exactly_and_costs_nobody_else_a_record() {
+    const BUDGET: u64 = 1 << 20;
+    let mut denied = 0;
+    let (events, calls) = with_ledger(|ledger| {
+        let (mut flood, mut other) = (Rings::of("flood", ledger, 2), Rings::of("other", ledger, 1));
+        assert!(ledger.admits("flood").is_ok() && ledger.suspended("flood").is_none());
+        ledger.invocation_begins();
+        for n in 0..6000 {
+            flood.push(n % 2, Outcome::Denied, Some(&format!("/{n}/{}", "x".repeat(200))));
+            other.push(0, if n % 100 == 0 { Outcome::Denied } else { Outcome::Ok }, Some("/y"));
+        }
+        let settled = ledger.settle(other.id, 0, other.produced(0));
+        assert_eq!((settled.produced, settled.recorded, settled.denied), (6000, 6000, 60));
+        // The worker is ended: it is gone before anybody reaps it, and until then what it writes is counted.
+        denied = ledger.settle(flood.id, 0, 3000).denied;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&flood.process.wait().unwrap()), Some(9));
+        flood.push(1, Outcome::Denied, Some("/last"));
+        denied += ledger.detach(flood.id).iter().map(|records| records.denied).sum::<u64>();
+        ledger.invocation_ends();
+        assert!(ledger.admits("flood").is_err_and(|left| left > Duration::from_secs(5)) && ledger.suspended("flood").is_some());
+        // A new worker of it has no new budget, and the other module is not touched.
+        assert!(ledger.admits("other").is_ok() && other.process.try_wait().unwrap().is_none());
+        ledger.lift_suspensions();
+        assert!(ledger.admits("flood").is_ok() && ledger.suspended("flood").is_none());
+    });
+    assert_eq!((denied, calls), (6001, 12_001));
+    let (told_of_flood, bytes) = told(&events, "flood");
+    assert_eq!((told_of_flood, told(&events, "other").0), (denied, 60));
+    let suspended: Vec<_> = events.iter().filter(|event| matches!(event, Event::InstanceSuspended { .. })).collect();
+    let [Event::InstanceSuspended { came_bytes, came_events, burst_bytes: BUDGET, .. }] = suspended[..] else { panic!("{suspended:?}") };
+    assert!(*came_bytes > BUDGET && *came_events > 2000, "{came_bytes} {came_events}");
+    // Beside the budget: that it is suspended, for each ring how much was not told, and what a minute earns.
+    assert!(bytes > BUDGET / 2 && bytes < BUDGET + 3 * 1024 + 60 * 2048, "{bytes}");
+}
+
+#[test]
+fn a_worker_that_forges_denials_outside_of_invocations_is_counted_and_held_to_the_same_budget() {
+    let mut denied = 0;
+    let (events, calls) = with_ledger(|ledger| {
+        let mut rings = Rings::new(ledger, 1);
+        let began = Instant::now();
+        while rings.process.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is not ended");
+            // No invocation is under way; only the doorbell wakes the journal.
+            (0..500).for_each(|n| rings.push(0, Outcome::Denied, Some(&format!("/{n}/{:?}", began.elapsed()))));
+        }
+        denied = ledger.detach(rings.id)[0].denied;
+    });
+    assert_eq!((told(&events, "m").0, calls), (denied, denied));
+    assert!(denied > 1000 && events.iter().any(|event| matches!(event, Event::InstanceSuspended { .. })));
 }

@@ -196,9 +196,7 @@ fn is_of(class: Class, interface: &str, function: &str) -> bool {
     match class {
         Class::Fs => interface.starts_with("wasi:filesystem/") || interface == PREVIEW1 && starts(&["fd_", "path_"], function),
         Class::Net => starts(&["wasi:sockets/", "wasi:http/"], interface) || interface == PREVIEW1 && function.starts_with("sock_"),
-        Class::Nn => {
-            interface.starts_with("wasi:nn/") || interface.starts_with("edgeguard:language/") || interface == "wasi_ephemeral_nn"
-        }
+        Class::Nn => interface.starts_with("wasi:nn/") || interface.starts_with("edgeguard:language/") || interface == "wasi_ephemeral_nn",
         _ => false,
     }
 }
@@ -304,6 +302,8 @@ mod tests {
             text: Some("/etc/shadow".into()),
             errno: 76,
             call_ns: 1,
+            count: 1,
+            last_ns: None,
         };
         let json = serde_json::to_value(&denied).unwrap();
         for text in ["deny fs", "outcome=denied", "call=path_open", "interface=wasi_snapshot_preview1", "text~shadow", "errno=76", "ring=1"]

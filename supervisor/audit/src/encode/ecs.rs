@@ -146,6 +146,7 @@ fn category(event: &Value) -> (&'static str, &'static str) {
         (1007, 1) => ("process", "start"),
         (1007, 2) => ("process", "end"),
         (1007, _) => ("process", "info"),
+        (2004, _) => ("process", "denied"),
         (3004, _) => ("configuration", "change"),
         (6002, 3) => ("process", "start"),
         (6002, 4) => ("process", "end"),

@@ -79,7 +79,10 @@ pub async fn answer(control: Arc<Control>, peer: Peer, request: Request<Incoming
         Route::Status => text(StatusCode::OK, JSON, super::json(&status::status(&control).await)),
         Route::Attest => attest(&control, name).await,
         Route::Reload => match empty_body(request).await {
-            Ok(()) => text(StatusCode::OK, JSON, super::json(&control.modules.load().await)),
+            Ok(()) => {
+                control.modules.gate().ledger.lift_suspensions();
+                text(StatusCode::OK, JSON, super::json(&control.modules.load().await))
+            }
             Err(refusal) => refusal,
         },
         Route::Invoke => match stream::invoke(&control, name, peer.uid, request).await {
@@ -143,6 +146,7 @@ fn invoke_error(failure: &InvokeError) -> Answer {
         InvokeError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-module"),
         InvokeError::Refused { .. } => (StatusCode::FORBIDDEN, "module-refused"),
         InvokeError::Busy(_) | InvokeError::Replaced(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        InvokeError::Suspended { .. } => (StatusCode::TOO_MANY_REQUESTS, "module-suspended"),
         InvokeError::Worker { .. } | InvokeError::Child { .. } => (StatusCode::BAD_GATEWAY, "no-worker"),
         InvokeError::Pipes(_) => (StatusCode::INTERNAL_SERVER_ERROR, "no-pipes"),
         InvokeError::Ledger(_) => (StatusCode::INSUFFICIENT_STORAGE, "journal-closed"),

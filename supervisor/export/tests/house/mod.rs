@@ -28,6 +28,7 @@ use edgeguard_audit::read::Reader;
 use tempfile::TempDir;
 
 pub mod install;
+pub mod rsyslog;
 
 /// How many events [`House::write`] adds to the calls.
 pub const EVENTS: usize = 6;
@@ -106,6 +107,17 @@ impl House {
     pub fn reopen(&mut self) {
         self.journal.take().unwrap().close().unwrap();
         self.journal = Some(Journal::open(&self.path("audit"), ORIGIN).unwrap().0);
+    }
+
+    /// Ends the journal in order.
+    pub fn close(&mut self) {
+        self.journal.take().unwrap().close().unwrap();
+    }
+
+    /// Opens a sealed journal that was closed.
+    pub fn reopen_sealed(&mut self) {
+        let keys = Keys::load(&self.path("keys"), None).unwrap();
+        self.journal = Some(Journal::open_with(&self.path("audit"), ORIGIN, Options::sealed(keys)).unwrap().0);
     }
 
     /// What the exporter should have sent, in its order.
@@ -213,6 +225,8 @@ fn events(n: u64) -> Vec<Event> {
             text: Some(text("/etc/shadow")),
             errno: 76,
             call_ns: 5,
+            count: 1,
+            last_ns: None,
         },
         Event::InvocationEnded {
             id: format!("{n}"),
@@ -223,6 +237,7 @@ fn events(n: u64) -> Vec<Event> {
             detail: text("signal 9"),
             records_produced: 7,
             records_recorded: 7,
+            denied: 0,
             stalls: 0,
             run_ns: 9,
         },
