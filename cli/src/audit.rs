@@ -6,6 +6,7 @@
 mod attest;
 mod checkpoint;
 mod export;
+mod received;
 mod search;
 mod show;
 mod stamp;

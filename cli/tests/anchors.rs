@@ -174,3 +174,66 @@ fn witnesses_are_counted_and_cannot_be_more_than_are_given() {
     assert_eq!(place.code(&[&anchors[..], &["--witness", &key, "--witness", &key, "--witnesses", "2"]].concat()), Some(2));
     assert_eq!(place.code(&[&anchors[..], &["--witness", &key, "--witnesses", "0"]].concat()), Some(2));
 }
+
+/// What a receiver got: a line of another program, the exporter's entries, and a checkpoint of another gateway.
+fn received(checkpoints: &[&str]) -> String {
+    let line = |note: &str| {
+        let note = edgeguard_audit::Note::parse(note).unwrap();
+        let checkpoint = edgeguard_audit::Checkpoint::parse(note.text()).unwrap();
+        let ocsf = edgeguard_audit::Ocsf { origin: checkpoint.origin.clone(), boot_id: String::new() };
+        edgeguard_audit::encode::Encoder::new(ocsf, Default::default()).checkpoint(&checkpoint, &note).unwrap().line
+    };
+    let lines: String = checkpoints.iter().map(|note| format!("Nov 23 04:00:00 gateway-7 edgeguard: {}\n", line(note))).collect();
+    let foreign = line(&checkpoints[0].replace("gateway-7", "gateway-8"));
+    format!("Nov 23 04:00:00 gateway-7 sshd: {{no json\n{foreign}\n{lines}{}", &lines[..lines.len() - 20])
+}
+
+#[test]
+fn a_receivers_copy_anchors_what_it_has_and_tells_of_every_history_in_it() {
+    let place = Place::new();
+    place.keep("gw.key", &["checkpoint", "--key"]);
+    place.keep("first.note", &["checkpoint"]);
+    let cut = |name: &str| assert!(Command::new("cp").args(["-r", "audit", name]).current_dir(place.0.path()).status().unwrap().success());
+    let note = |name: &str| fs::read_to_string(place.path(name)).unwrap();
+    cut("before");
+    place.write(2);
+    place.keep("second.note", &["checkpoint"]);
+    fs::write(place.path("received"), received(&[&note("first.note"), &note("second.note")])).unwrap();
+    let output = place.audit(&["verify", "--anchors", "received", "--key", "gw.key", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let frames = note("second.note").lines().nth(1).unwrap().parse::<u64>().unwrap();
+    assert_eq!((output.status.code(), &json["anchored"]), (Some(0), &frames.into()), "{json}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 lines call themselves checkpoints and cannot be read"));
+    // The journal goes back to what it was, and on from there to more than there was: its last checkpoint is at the receiver too.
+    fs::remove_dir_all(place.path("audit")).unwrap();
+    fs::rename(place.path("before"), place.path("audit")).unwrap();
+    assert_eq!(place.code(&["verify", "--key", "gw.key"]), Some(0), "by itself it is whole");
+    assert_eq!(place.code(&["verify", "--anchors", "received", "--key", "gw.key"]), Some(7));
+    place.write(40);
+    place.keep("third.note", &["checkpoint"]);
+    fs::write(place.path("received"), received(&[&note("first.note"), &note("second.note"), &note("third.note")])).unwrap();
+    assert_eq!(place.code(&["verify", "--anchors", "received", "--key", "gw.key"]), Some(7));
+    assert_eq!(place.code(&["verify", "--anchors", "third.note", "--key", "gw.key"]), Some(0));
+}
+
+#[test]
+fn a_receivers_copy_without_a_checkpoint_of_this_journal_is_no_anchor() {
+    let place = Place::new();
+    place.keep("gw.note", &["checkpoint"]);
+    let note = fs::read_to_string(place.path("gw.note")).unwrap();
+    fs::write(place.path("received"), received(&[&note.replace("gateway-7", "gateway-9")])).unwrap();
+    let output = place.audit(&["verify", "--anchors", "received"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("expected checkpoints of `gateway-7` among the lines, found those of `gateway-9`"), "{said}");
+    // One that somebody else made up: with the key it is passed over, without the key it is told.
+    let made_up = note
+        .replacen("\n\n", "\n\n\u{2014} x AAAAAAAAAAAA\n", 1)
+        .lines()
+        .take(4)
+        .fold(String::new(), |text, line| format!("{text}{line}\n"));
+    fs::write(place.path("received"), received(&[&made_up])).unwrap();
+    place.keep("gw.key", &["checkpoint", "--key"]);
+    assert_eq!(place.code(&["verify", "--anchors", "received", "--key", "gw.key"]), Some(2));
+    assert_eq!(place.code(&["verify", "--anchors", "received"]), Some(7));
+}

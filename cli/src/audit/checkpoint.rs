@@ -140,7 +140,7 @@ pub(super) fn notes(text: &str, path: &Path) -> Result<Vec<Note>, String> {
     notes.iter().map(|note| Note::parse(note).map_err(|error| bad(&error))).collect()
 }
 
-const MAX_FILE: u64 = 4 << 20;
+pub(super) const MAX_FILE: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

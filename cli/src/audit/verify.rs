@@ -21,6 +21,7 @@ use super::Place;
 use super::Progress;
 use super::attest;
 use super::checkpoint;
+use super::received;
 use super::stamp;
 use super::stamp::Stamped;
 use crate::ExitCode;
@@ -35,7 +36,8 @@ pub(crate) struct VerifyArgs {
     /// The journal's identity key, as `audit checkpoint --key` prints it, or a file with it; kept elsewhere, of course.
     #[arg(long, value_name = "KEY|FILE", value_parser = checkpoint::key)]
     key: Option<VerifierKey>,
-    /// Checkpoints of this journal that were kept elsewhere: what they are over cannot have changed since.
+    /// Checkpoints of this journal that were kept elsewhere: what they are over cannot have changed since. Signed notes as `audit checkpoint` prints them,
+    /// or a receiver's copy of what the exporter sent, line by line, with whatever else the receiver got; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     anchors: Option<PathBuf>,
     /// A witness whose signature below a checkpoint counts (c2sp.org/tlog-cosignature); may be repeated. A checkpoint that too few of them have signed
@@ -75,6 +77,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgeguard audit verify                                            the files alone
   edgeguard audit verify --key gw-7.key --anchors gw-7.checkpoints  against what was kept elsewhere
+  edgeguard audit verify --key gw-7.key --anchors received.jsonl    against what the SIEM received
   edgeguard audit verify --anchors gw-7.cosigned --witness a.key --witness b.key --witness c.key --witnesses 2
   edgeguard audit verify --anchors gw-7.anchor --tsa authority.pem  and what a timestamp authority saw
   edgeguard audit verify --live --key gw-7.key                      and against the running daemon: nothing is cut off its end
@@ -137,7 +140,8 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
 
 /// What is known of the journal from elsewhere.
 fn trust(args: &VerifyArgs) -> Result<Trust, String> {
-    let anchors = args.anchors.as_deref().map(|path| checkpoint::notes(&checkpoint::read(path)?, path)).transpose()?.unwrap_or_default();
+    let anchors =
+        args.anchors.as_deref().map(|path| received::anchors(path, &args.place.dir, args.key.as_ref())).transpose()?.unwrap_or_default();
     let answer = args.attest.as_deref().map(answer).transpose()?;
     let liveness = answer.zip(args.nonce.clone().map(|Nonce(nonce)| nonce));
     let threshold = args.witnesses.unwrap_or(usize::from(!args.witness.is_empty()));

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 mod buffer;
 mod call_table;
 mod calls;
@@ -68,6 +69,7 @@ pub use ocsf::MAX_LINE;
 pub use ocsf::Ocsf;
 pub use payload::Retention;
 pub use position::Position;
+pub use position::Sought;
 pub use record::BadRecord;
 pub use record::Outcome;
 pub use record::RULE_GRAPHS;

@@ -37,6 +37,8 @@ struct File {
     otlp: Vec<OtlpSink>,
     #[serde(default)]
     journald: Vec<JournaldSink>,
+    #[serde(default)]
+    journal_remote: Vec<JournalRemoteSink>,
 }
 
 /// Lines appended to a file.
@@ -138,6 +140,30 @@ pub struct JournaldSink {
     calls: bool,
 }
 
+/// A `systemd-journal-remote`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JournalRemoteSink {
+    name: String,
+    /// `https://HOST:PORT`, to which `/upload` is added where there is no path; `http://` only to this machine.
+    pub endpoint: String,
+    /// Certificates of the authorities that the receiver's certificate may come from, PEM; needed for `https`.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The exporter's own certificate, PEM; together with `key`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM, mode 0400.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    #[serde(default)]
+    format: Format,
+    #[serde(default)]
+    ocsf_version: Option<String>,
+    #[serde(default = "yes")]
+    calls: bool,
+}
+
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Format {
@@ -172,6 +198,8 @@ pub enum Kind {
     Otlp(OtlpSink),
     /// See [`JournaldSink`].
     Journald(JournaldSink),
+    /// See [`JournalRemoteSink`].
+    JournalRemote(JournalRemoteSink),
 }
 
 impl Kind {
@@ -185,6 +213,7 @@ impl Kind {
             Self::Relp(_) => "relp",
             Self::Otlp(_) => "otlp",
             Self::Journald(_) => "journald",
+            Self::JournalRemote(_) => "journal-remote",
         }
     }
 }
@@ -241,6 +270,9 @@ impl Config {
         for sink in file.journald {
             sinks.push((common(&sink.name, sink.format, sink.ocsf_version.as_deref(), sink.calls)?, Kind::Journald(sink)));
         }
+        for sink in file.journal_remote {
+            sinks.push((common(&sink.name, sink.format, sink.ocsf_version.as_deref(), sink.calls)?, Kind::JournalRemote(sink)));
+        }
         let config = Self { journal: file.journal, state: file.state, require_landlock: file.require_landlock, sinks };
         config.check().map(|()| config)
     }
@@ -248,7 +280,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.sinks.is_empty() || self.sinks.len() > MAX_SINKS {
             return Err(ConfigError::Whole(format!(
-                "expected 1 to {MAX_SINKS} sinks, found {}; add one of `[[file]]`, `[[unix]]`, `[[syslog]]`, `[[relp]]`, `[[otlp]]`, `[[journald]]`",
+                "expected 1 to {MAX_SINKS} sinks, found {}; add one of `[[file]]`, `[[unix]]`, `[[syslog]]`, `[[relp]]`, `[[otlp]]`, `[[journald]]`, `[[journal-remote]]`",
                 self.sinks.len()
             )));
         }
@@ -259,7 +291,7 @@ impl Config {
             }
             let path = match kind {
                 Kind::File(FileSink { path, .. }) | Kind::Unix(UnixSink { path, .. }) | Kind::Journald(JournaldSink { path, .. }) => path,
-                Kind::Syslog(_) | Kind::Relp(_) | Kind::Otlp(_) => continue,
+                Kind::Syslog(_) | Kind::Relp(_) | Kind::Otlp(_) | Kind::JournalRemote(_) => continue,
             };
             if !path.is_absolute() || path.file_name().is_none() {
                 return Err(refuse(&common.name, &format!("expected an absolute path of a file, found `{}`", path.display())));

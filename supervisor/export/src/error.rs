@@ -140,6 +140,16 @@ pub enum ExportError {
         /// Where the cursor is.
         cursor: PathBuf,
     },
+    /// The journal does not have the history that a receiver has acknowledged a checkpoint over.
+    #[error("sink `{sink}`: the receiver has a checkpoint over {frames} frames that the journal no longer leads to; it was cut, replaced or changed. Run `edgeguard audit verify --anchors` with the receiver's copy, and remove `{}` to go on all the same", .anchor.display())]
+    RolledBack {
+        /// The sink.
+        sink: String,
+        /// How many frames the checkpoint is over.
+        frames: u64,
+        /// Where the checkpoint is.
+        anchor: PathBuf,
+    },
     /// Its own files.
     #[error("cannot {step} `{}`", .path.display())]
     State {

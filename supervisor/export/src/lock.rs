@@ -16,6 +16,7 @@ use edgeguard_sandbox::ExporterReport;
 use edgeguard_sandbox::Reach;
 use edgeguard_sandbox::restrict_exporter;
 
+use crate::anchors::Anchors;
 use crate::config::Config;
 use crate::cursor::CursorFile;
 use crate::error::ExportError;
@@ -64,7 +65,8 @@ pub fn run(config: &Config, drain: bool) -> Result<(), ExportError> {
         let cursor = CursorFile::open(&config.state, &common.name)?;
         let at = cursor.load()?;
         let source = Source::open(&config.journal, common, at, cursor.path())?;
-        let pump = Pump { name: common.name.clone(), place, source, sink, cursor, board: Arc::clone(&board), drain };
+        let anchors = Anchors::open(&config.journal, &config.state, common)?;
+        let pump = Pump { name: common.name.clone(), place, source, sink, anchors, cursor, board: Arc::clone(&board), drain };
         let (barrier, done, name) = (Arc::clone(&barrier), done.clone(), common.name.clone());
         let started = thread::Builder::new().name(name.clone()).spawn(move || {
             barrier.wait();

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
             ExitCode::from(match error {
                 ExportError::Config(_) => USAGE,
                 ExportError::Unconfinable(_) => UNCONFINABLE,
-                ExportError::OtherJournal { .. } => OTHER_JOURNAL,
+                ExportError::OtherJournal { .. } | ExportError::RolledBack { .. } => OTHER_JOURNAL,
                 _ => 1,
             })
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::anchors::Anchors;
 use crate::backoff::Backoff;
 use crate::cursor::CursorFile;
 use crate::error::ExportError;
@@ -25,6 +26,8 @@ pub struct Pump {
     pub source: Source,
     /// Where entries go.
     pub sink: Box<dyn Sink>,
+    /// What its receiver has of the journal's checkpoints.
+    pub anchors: Anchors,
     /// Where its cursor is kept.
     pub cursor: CursorFile,
     /// Where it says how it goes.
@@ -44,7 +47,12 @@ impl Pump {
         let mut reached = Instant::now();
         loop {
             self.source.fill()?;
-            let batch = self.source.batch(self.sink.window());
+            let mut batch = self.source.batch(self.sink.window().saturating_sub(1));
+            // The checkpoint goes first: it is worth most while nobody has had the time to change what it is over.
+            let mut offer = self.anchors.due(self.drain && batch.is_empty(), self.source.boot_id())?;
+            if let Some(offer) = &offer {
+                batch.insert(0, offer.entry.clone());
+            }
             if batch.is_empty() {
                 self.save(&mut saved)?;
                 self.tell(None)?;
@@ -57,7 +65,14 @@ impl Pump {
             }
             let host = self.source.origin().to_owned();
             let delivery = self.sink.deliver(&host, &batch);
-            self.source.acknowledge(delivery.acknowledged);
+            match offer.take() {
+                Some(offer) if delivery.acknowledged > 0 => {
+                    self.anchors.acknowledge(offer)?;
+                    self.source.acknowledge(delivery.acknowledged - 1);
+                }
+                Some(_) => self.anchors.refused(),
+                None => self.source.acknowledge(delivery.acknowledged),
+            }
             if delivery.acknowledged > 0 {
                 backoff.reset();
             }
@@ -104,6 +119,7 @@ impl Pump {
             status.frames_behind = behind;
             status.acknowledged = self.source.cursor().acknowledged;
             status.damaged = self.source.damaged();
+            status.checkpoint_frames = self.anchors.frames();
             status.gone = self.source.cursor().gone;
             if let Some(words) = &words {
                 if status.problem != *words {

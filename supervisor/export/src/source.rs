@@ -101,6 +101,12 @@ impl Source {
         &self.cursor
     }
 
+    /// The kernel's id of the boot that the journal is read in.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.read.boot_id
+    }
+
     /// Who writes the journal, as of the entries that are queued.
     #[must_use]
     pub fn origin(&self) -> &str {

@@ -40,6 +40,9 @@ pub struct SinkStatus {
     /// Entries that were gone before they could be handed over: deleted for the journal's budget, or damaged. The receiver was told how many.
     #[serde(default)]
     pub gone: u64,
+    /// How many frames the last checkpoint is over that the receiver has acknowledged; 0 before the first.
+    #[serde(default)]
+    pub checkpoint_frames: u64,
     /// What the last failure was; empty once a delivery has succeeded.
     pub problem: String,
 }
@@ -115,8 +118,10 @@ impl SinkStatus {
         let state = if self.delivering { "delivering" } else { "waiting" };
         let damaged = if self.damaged == 0 { String::new() } else { format!(", {} damaged places passed over", self.damaged) };
         let gone = if self.gone == 0 { String::new() } else { format!(", {} entries gone before they could be handed over", self.gone) };
+        let anchored =
+            if self.checkpoint_frames == 0 { String::new() } else { format!(", a checkpoint over {} frames", self.checkpoint_frames) };
         let text = format!(
-            "{} ({}) {state}, {} frames behind, {} entries acknowledged, {} failures{gone}{damaged}{problem}",
+            "{} ({}) {state}, {} frames behind, {} entries acknowledged{anchored}, {} failures{gone}{damaged}{problem}",
             self.name, self.kind, self.frames_behind, self.acknowledged, self.failures
         );
         edgeguard_audit::printable(text.as_bytes())

@@ -8,58 +8,20 @@
 mod house;
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Stdio;
 
 use edgeguard_audit::encode::Form;
 use house::Certificates;
 use house::House;
-use house::Running;
 use house::install;
 use house::lines_of;
 use house::listens;
 use house::port;
+use house::rsyslog::configuration;
+use house::rsyslog::remote;
+use house::rsyslog::start as rsyslog;
 use house::skip;
-use house::tls;
 use house::uid;
 use house::until;
-
-/// The configuration that ships, with this test's places in it.
-fn configuration(house: &House, name: &str, port: u16) -> std::path::PathBuf {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/siem/rsyslog").join(name);
-    let text = std::fs::read_to_string(shipped).unwrap();
-    let here = |name: &str| house.path(name).display().to_string();
-    let text = text
-        .replace("/etc/rsyslog.d/tls/ca.pem", &here("ca.pem"))
-        .replace("/etc/rsyslog.d/tls/server.pem", &here("server.pem"))
-        .replace("/etc/rsyslog.d/tls/server.key", &here("server.key"))
-        .replace("/var/log/edgeguard.jsonl", &here("received"))
-        .replace("/var/log/edgeguard/export.jsonl", &here("out"))
-        .replace("/run/edgeguard-log.sock", &here("log.sock"))
-        .replace("\"6514\"", &format!("\"{port}\""))
-        .replace("\"2514\"", &format!("\"{port}\""));
-    let path = house.path("rsyslog.conf");
-    let work = house.path("work");
-    std::fs::create_dir_all(&work).unwrap();
-    std::fs::write(&path, format!("global(workDirectory=\"{}\")\n{text}", work.display())).unwrap();
-    path
-}
-
-fn rsyslog(house: &House, configuration: &Path) -> Running {
-    let root = install::root().unwrap();
-    let modules = install::find(root, &["usr/lib/x86_64-linux-gnu/rsyslog", "usr/lib/aarch64-linux-gnu/rsyslog"]);
-    let mut command = install::program(root, "usr/sbin/rsyslogd");
-    command
-        .env("RSYSLOG_MODDIR", &modules)
-        .arg("-n")
-        .arg("-f")
-        .arg(configuration)
-        .arg("-i")
-        .arg(house.path("rsyslog.pid"))
-        .arg("-M")
-        .arg(&modules);
-    Running(command.stdin(Stdio::null()).spawn().unwrap())
-}
 
 /// Whether the receivers can be had.
 fn can() -> bool {
@@ -70,10 +32,6 @@ fn can() -> bool {
             false
         }
     }
-}
-
-fn remote(house: &House, kind: &str, port: u16) -> String {
-    format!("[[{kind}]]\nname = \"siem\"\naddress = \"localhost:{port}\"\n{}", tls(house.dir.path()))
 }
 
 #[test]

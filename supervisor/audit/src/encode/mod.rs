@@ -18,7 +18,9 @@ pub use versions::OcsfVersion;
 
 use serde_json::Value;
 
+use crate::Checkpoint;
 use crate::Event;
+use crate::Note;
 use crate::Ocsf;
 use crate::Position;
 use crate::frame::Header;
@@ -125,6 +127,21 @@ impl Encoder {
             what: *gap,
         };
         self.encode(item.time_real, self.ocsf.gap_value(&item))
+    }
+
+    /// A checkpoint of the journal, as an entry of its own at the time of this moment: what a receiver has of it, nobody on this machine can take back.
+    /// Nothing for a note that a line cannot hold whole.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: &Checkpoint, note: &Note) -> Option<Encoded> {
+        let note = note.to_string();
+        let item = Item {
+            position: Position { epoch: 0, frame: checkpoint.size, index: u32::MAX },
+            seq: checkpoint.size,
+            time_real: crate::realtime_ns(),
+            time_boot: crate::boottime_ns(),
+            what: checkpoint,
+        };
+        (note.len() <= crate::MAX_LINE / 2).then(|| self.encode(item.time_real, self.ocsf.checkpoint_value(&item, &note)))
     }
 
     fn encode(&self, time_ns: u64, event: Value) -> Encoded {

@@ -140,6 +140,9 @@ impl OcsfVersion {
             };
             profiles.retain(|profile| !lacks(profile));
         }
+        if self == Self::V1_1 && class == EVENT_LOG {
+            a_log_is_an_entity(&mut event);
+        }
         self.older_activity(&mut event, class);
         if self == Self::V1_1 {
             an_actor_is_somebody(&mut event);
@@ -173,6 +176,31 @@ impl OcsfVersion {
         event.to_string()
     }
 }
+
+/// 1.1 has no class for logs: there it is an entity, to which something is done that has no number.
+fn a_log_is_an_entity(event: &mut Value) {
+    let later = ["log_name", "log_provider", "log_type_id", "log_type", "action_id", "action", "disposition_id", "disposition"];
+    for field in later {
+        if let Some(taken) = event.as_object_mut().and_then(|object| object.remove(field)) {
+            unmapped(event, field, taken);
+        }
+    }
+    let named = [
+        ("class_name", "Entity Management"),
+        ("category_name", "Identity & Access Management"),
+        ("type_name", "Entity Management: Export"),
+    ];
+    named.iter().for_each(|(field, name)| set(event, "", field, (*name).into()));
+    let numbered = [("class_uid", 3004_u64), ("category_uid", 3), ("activity_id", 99), ("type_uid", 300_499)];
+    numbered.iter().for_each(|(field, number)| set(event, "", field, (*number).into()));
+    set(event, "", "entity", json!({ "name": "journal", "type": "Journal" }));
+    if let Some(profiles) = event.pointer_mut("/metadata/profiles").and_then(Value::as_array_mut) {
+        profiles.retain(|profile| profile != "security_control");
+    }
+}
+
+/// Event Log Activity.
+const EVENT_LOG: u64 = 1008;
 
 /// In 1.1 an actor is a process, a user, a session or an invoking program; the name of a program alone is none.
 fn an_actor_is_somebody(event: &mut Value) {

@@ -7,10 +7,12 @@
 //! | `file` | `fdatasync` has returned |
 //! | `relp` | the receiver has answered `200` for that very message |
 //! | `otlp` | the collector has answered `200` for the request |
+//! | `journal-remote` | the receiver has answered `202` for the request |
 //! | `unix`, `journald` | the kernel has taken it for a receiver that is there |
 //! | `syslog` | it was written to the connection: **at most what the receiver kept**. The protocol has no acknowledgement; use `relp` or `otlp` where that matters |
 
 mod file;
+mod journal_remote;
 mod journald;
 mod otlp;
 mod relp;
@@ -24,6 +26,7 @@ use edgeguard_audit::encode::Encoded;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 
+use crate::config;
 use crate::config::Kind;
 use crate::config::TlsSink;
 use crate::error::ConfigError;
@@ -85,6 +88,11 @@ pub fn make(name: &str, kind: &Kind) -> Result<(Box<dyn Sink>, Needs), ExportErr
         Kind::File(sink) => (Box::new(file::FileOut::open(&sink.path)?), Needs::default()),
         Kind::Unix(sink) => (Box::new(unix::Unix::new(&sink.path, sink.datagram)), socket(&sink.path)?),
         Kind::Journald(sink) => (Box::new(journald::Journald::new(&sink.path)), socket(&sink.path)?),
+        Kind::JournalRemote(sink) => {
+            let made = journal_remote::JournalRemote::new(name, sink)?;
+            let needs = Needs { port: Some(made.port()), ..Needs::default() };
+            (Box::new(made), needs)
+        }
         Kind::Syslog(sink) => {
             let remote = remote(name, sink)?;
             let needs = Needs { port: Some(remote.port()), ..Needs::default() };
@@ -106,6 +114,25 @@ pub fn make(name: &str, kind: &Kind) -> Result<(Box<dyn Sink>, Needs), ExportErr
 fn remote(name: &str, sink: &TlsSink) -> Result<Remote, ExportError> {
     let own = own(name, sink.certificate.as_deref(), sink.key.as_deref())?;
     Ok(Remote::tls(name, Target::resolve(name, &sink.address)?, &sink.ca, own)?)
+}
+
+/// `https://HOST:PORT/PATH` as a receiver and its path; `http` only to this machine.
+fn endpoint(name: &str, endpoint: &str, ca: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<(Remote, String), ExportError> {
+    let bad = || config::refuse(name, &format!("expected `https://HOST:PORT/PATH`, found `{endpoint}`"));
+    let (scheme, rest) = endpoint.split_once("://").ok_or_else(bad)?;
+    let (authority, path) = rest.split_once('/').ok_or_else(bad)?;
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad().into());
+    }
+    let target = Target::resolve(name, authority)?;
+    let remote = match (scheme, ca) {
+        ("https", Some(ca)) => Remote::tls(name, target, ca, own)?,
+        ("https", None) => return Err(config::refuse(name, "`https` needs a `ca`: the authorities to believe").into()),
+        ("http", None) if own.is_none() => Remote::plain(name, target)?,
+        ("http", _) => return Err(config::refuse(name, "`ca`, `certificate` and `key` are for `https`").into()),
+        _ => return Err(bad().into()),
+    };
+    Ok((remote, format!("/{path}")))
 }
 
 /// Certificate and key: both or neither.

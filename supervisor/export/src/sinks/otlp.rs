@@ -20,7 +20,6 @@ use crate::error::shown;
 use crate::http;
 use crate::net::Remote;
 use crate::net::Stream;
-use crate::net::Target;
 use crate::otlp;
 
 pub(super) struct Otlp {
@@ -32,26 +31,13 @@ pub(super) struct Otlp {
 
 impl Otlp {
     pub(super) fn new(name: &str, sink: &OtlpSink) -> Result<Self, ExportError> {
-        let bad = || config::refuse(name, &format!("expected `https://HOST:PORT/PATH`, found `{}`", sink.endpoint));
-        let (scheme, rest) = sink.endpoint.split_once("://").ok_or_else(bad)?;
-        let (authority, path) = rest.split_once('/').ok_or_else(bad)?;
-        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(bad().into());
-        }
         let own = super::own(name, sink.certificate.as_deref(), sink.key.as_deref())?;
-        let target = Target::resolve(name, authority)?;
-        let remote = match (scheme, &sink.ca) {
-            ("https", Some(ca)) => Remote::tls(name, target, ca, own)?,
-            ("https", None) => return Err(config::refuse(name, "`https` needs a `ca`: the authorities to believe").into()),
-            ("http", None) if own.is_none() => Remote::plain(name, target)?,
-            ("http", _) => return Err(config::refuse(name, "`ca`, `certificate` and `key` are for `https`").into()),
-            _ => return Err(bad().into()),
-        };
+        let (remote, path) = super::endpoint(name, &sink.endpoint, sink.ca.as_deref(), own)?;
         let mut headers = "content-type: application/x-protobuf\r\n".to_owned();
         if let Some(path) = &sink.bearer_token {
             headers.push_str(&format!("authorization: Bearer {}\r\n", token(name, path)?));
         }
-        Ok(Self { remote, path: format!("/{path}"), headers, open: None })
+        Ok(Self { remote, path, headers, open: None })
     }
 
     pub(super) const fn port(&self) -> u16 {
