@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgeguard_audit::Position;
+use edgeguard_audit::Sought;
 use edgeguard_audit::VerifierKey;
 use edgeguard_audit::proof::Proof;
 use edgeguard_audit::read::Content;
@@ -26,7 +27,7 @@ use crate::output;
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     place: Place,
-    /// The entry: its `metadata.uid` in an export, or its position, `EPOCH/FRAME/INDEX`, which is found faster.
+    /// The entry: its `metadata.uid` in an export, or its position, `EPOCH/FRAME/INDEX`, as `tail --json` and `search --json` print it.
     #[arg(value_name = "UID|POSITION")]
     entry: String,
     /// Write the proof that the entry's frame is in the journal (c2sp.org/tlog-proof).
@@ -47,7 +48,14 @@ pub(crate) struct VerifyProofArgs {
 }
 
 pub(crate) fn run(args: &ShowArgs) -> ExitCode {
-    let found = match find(args) {
+    let Some(sought) = Sought::parse(&args.entry) else {
+        output::error(&format!(
+            "expected the `metadata.uid` of an exported entry or a position such as `1/42/0`, found `{}`",
+            edgeguard_audit::printable(args.entry.as_bytes())
+        ));
+        return ExitCode::Usage;
+    };
+    let found = match find(args, &sought) {
         Ok(found) => found,
         Err(error) => return unreadable(&error),
     };
@@ -76,35 +84,23 @@ pub(crate) fn run(args: &ShowArgs) -> ExitCode {
     }
 }
 
-/// The entry's frame, and its line.
-fn find(args: &ShowArgs) -> Result<Option<(Frame, String)>, ReadError> {
-    let wanted = position(&args.entry);
-    let mut reader = Reader::open_at(&args.place.dir, wanted.map_or(0, |wanted| wanted.frame))?;
-    while let Some(frame) = reader.next_frame()? {
-        let content = reader.decode(&frame)?;
-        let is_it = |position: &Position| match wanted {
-            Some(wanted) => *position == wanted,
-            None => position.uid(reader.origin()).to_string() == args.entry,
-        };
-        let line = match &content {
-            Content::Events(items) => items.iter().find(|item| is_it(&item.position)).map(|item| tail::event(item, args.json)),
-            Content::Calls(items) => items.iter().find(|item| is_it(&item.position)).map(|item: &Item<_>| tail::call(item, args.json)),
-            _ => None,
-        };
-        if let Some(line) = line {
-            return Ok(Some((frame, line)));
-        }
-        if wanted.is_some_and(|wanted| frame.header.frame_no >= wanted.frame) {
-            return Ok(None);
-        }
+/// The entry's frame, and its line. Of the journal only the segments are read that the frame's number leads to.
+fn find(args: &ShowArgs, sought: &Sought) -> Result<Option<(Frame, String)>, ReadError> {
+    let mut reader = Reader::open_at(&args.place.dir, sought.frame())?;
+    let origin = Some(super::origin(&args.place.dir)?).filter(|origin| !origin.is_empty()).unwrap_or_else(|| reader.origin().to_owned());
+    if origin.is_empty() && sought.is_uid() {
+        // An id is of a journal by its name, and the frame that says it is damaged.
+        return Err(ReadError::Missing(0));
     }
-    Ok(None)
-}
-
-fn position(text: &str) -> Option<Position> {
-    let mut parts = text.split('/');
-    let position = Position { epoch: parts.next()?.parse().ok()?, frame: parts.next()?.parse().ok()?, index: parts.next()?.parse().ok()? };
-    parts.next().is_none().then_some(position)
+    // One that was deleted in order is passed over.
+    let Some(frame) = reader.next_frame()?.filter(|frame| frame.header.frame_no == sought.frame()) else { return Ok(None) };
+    let is_it = |position: &Position| sought.is(position, &origin);
+    let line = match &reader.decode(&frame)? {
+        Content::Events(items) => items.iter().find(|item| is_it(&item.position)).map(|item| tail::event(item, args.json)),
+        Content::Calls(items) => items.iter().find(|item| is_it(&item.position)).map(|item: &Item<_>| tail::call(item, args.json)),
+        _ => None,
+    };
+    Ok(line.map(|line| (frame, line)))
 }
 
 pub(crate) fn verify(args: &VerifyProofArgs) -> ExitCode {

@@ -120,7 +120,9 @@ impl Encoder {
 /// # Errors
 /// [`BadPayload`]
 pub(crate) fn decode(payload: &[u8], n: usize) -> Result<Vec<Row>, BadPayload> {
-    Ok(decode_shaped(payload, n)?.into_iter().map(|(row, _)| row).collect())
+    let mut rows = Vec::with_capacity(n.min(crate::frame::MAX_EVENTS));
+    each_row(payload, n, &shapes(payload)?, |_, row| rows.push(*row))?;
+    Ok(rows)
 }
 
 /// The shapes of a payload: rows without time, duration and what came out.
@@ -144,30 +146,28 @@ pub(crate) fn split<'a>(payload: &mut &'a [u8]) -> Result<&'a [u8], BadPayload> 
     Ok(column)
 }
 
-/// The `n` rows of a payload, each with the place of its shape.
+/// Hands over the `n` rows of a payload whose shapes are these, each with the place of its shape.
 ///
 /// # Errors
-/// [`BadPayload`]
-pub(crate) fn decode_shaped(mut payload: &[u8], n: usize) -> Result<Vec<(Row, usize)>, BadPayload> {
-    let known = shapes(payload)?;
+/// [`BadPayload`]; then what was handed over is to be thrown away.
+pub(crate) fn each_row(mut payload: &[u8], n: usize, shapes: &[Row], mut take: impl FnMut(usize, &Row)) -> Result<(), BadPayload> {
     let mut columns: [&[u8]; COLUMNS] = [&[]; COLUMNS];
     for column in &mut columns {
         *column = split(&mut payload)?;
     }
     let [_, mut shape, mut time, mut took, mut out] = columns;
-    let mut rows = Vec::with_capacity(n.min(crate::frame::MAX_EVENTS));
     let mut now = 0u64;
     for _ in 0..n {
         let index = usize::try_from(get(&mut shape)?).map_err(|_| BadPayload::Reference)?;
-        let mut row: Row = *known.get(index).ok_or(BadPayload::Reference)?;
+        let mut row: Row = *shapes.get(index).ok_or(BadPayload::Reference)?;
         now = now.wrapping_add(unzigzag(get(&mut time)?));
         row.record.time_ns = now;
         row.record.took_ns = narrow(get(&mut took)?)?;
         row.record.n_out = narrow(get(&mut out)?)?;
-        rows.push((row, index));
+        take(index, &row);
     }
     let all_used = [payload, shape, time, took, out].iter().all(|rest| rest.is_empty());
-    if all_used { Ok(rows) } else { Err(BadPayload::Length) }
+    if all_used { Ok(()) } else { Err(BadPayload::Length) }
 }
 
 fn decode_shape(shapes: &mut &[u8]) -> Result<Row, BadPayload> {
@@ -198,7 +198,39 @@ pub(crate) fn put(to: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Takes a number off the front.
+#[inline]
 pub(crate) fn get(from: &mut &[u8]) -> Result<u64, BadPayload> {
+    match from.split_first() {
+        Some((first, rest)) if *first < 0x80 => {
+            *from = rest;
+            Ok((*first).into())
+        }
+        _ => get_long(from),
+    }
+}
+
+/// The same for one of several bytes: eight of them are looked at together, where there are so many.
+#[inline]
+fn get_long(from: &mut &[u8]) -> Result<u64, BadPayload> {
+    if let Some(bytes) = from.first_chunk() {
+        let word = u64::from_le_bytes(*bytes);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            // From the lowest bit to the top bit of the byte that ends the number.
+            let word = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+            // Seven bits of each byte move together: pairs of bytes, then pairs of those, and again.
+            let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+            let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+            let word = word & 0x0000_0000_0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4;
+            let len = ends.trailing_zeros() as usize / 8 + 1;
+            *from = from.get(len..).unwrap_or_default();
+            return Ok(word);
+        }
+    }
+    get_bytewise(from)
+}
+
+fn get_bytewise(from: &mut &[u8]) -> Result<u64, BadPayload> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (first, rest) = from.split_first().ok_or(BadPayload::Length)?;
@@ -259,7 +291,29 @@ mod tests {
         proptest::collection::vec(row, 0..50)
     }
 
+    /// Numbers of every length.
+    fn number() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0u32..64).prop_map(|(number, shift)| number >> shift)
+    }
+
     proptest! {
+        #[test]
+        fn numbers_read_back_however_they_are_read(numbers in proptest::collection::vec(number(), 0..20)) {
+            let mut bytes = Vec::new();
+            numbers.iter().for_each(|number| put(&mut bytes, *number));
+            let mut rest = bytes.as_slice();
+            for number in numbers {
+                prop_assert_eq!(get(&mut rest), Ok(number));
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn noise_is_the_same_number_whether_read_byte_by_byte_or_not(bytes in proptest::collection::vec(prop_oneof![Just(0x80u8), any::<u8>()], 0..14)) {
+            let (mut fast, mut slow) = (bytes.as_slice(), bytes.as_slice());
+            prop_assert_eq!(get(&mut fast), get_bytewise(&mut slow));
+        }
+
         #[test]
         fn rows_read_back(rows in rows()) {
             let mut payload = Vec::new();

@@ -4,21 +4,21 @@
 //! Does not: trust a file. Sizes are bounded before anything is allocated, decompression stops at [`frame::MAX_RAW`], and a frame whose leaf is
 //! not written yet is not looked at.
 
-use std::io;
+pub(crate) mod calls;
+mod error;
+mod names;
+
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::columns;
-use crate::columns::BadPayload;
 use crate::cursor::Cursor;
 use crate::cursor::io_error;
 use crate::cursor::segment_name;
-use crate::dict::Dictionary;
 use crate::dict::Source;
 use crate::event::Event;
 use crate::frame;
-use crate::frame::BadFrame;
 use crate::frame::COMPRESSED;
 use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
@@ -34,86 +34,19 @@ use crate::payload::Entry;
 use crate::payload::Genesis;
 use crate::payload::Retention;
 use crate::position::Position;
+use crate::read::calls::Unpacker;
+pub use crate::read::error::BadContent;
+pub use crate::read::error::ReadError;
+use crate::read::names::Names;
 use crate::record::Record;
 use crate::segment;
 use crate::segment::Tier;
 use crate::statement::EpochStart;
-use crate::summary;
 pub use crate::summary::Count;
 pub use crate::summary::Counts;
 pub use crate::summary::Coverage;
-use crate::summary::Key;
 pub use crate::summary::Summary;
 pub use crate::summary::Window;
-
-/// Why the journal cannot be read on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// A file cannot be read at all.
-    #[error("cannot read `{}`", .path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Bytes that should be a frame are none.
-    #[error("`{segment}` holds no valid frame at byte {offset}, where frame {expected} may be")]
-    Bad {
-        /// The segment, below the journal's folder.
-        segment: String,
-        /// Where in it.
-        offset: u64,
-        /// The frame that comes next in the journal.
-        expected: u64,
-        /// What is wrong.
-        source: BadFrame,
-    },
-    /// A frame that was written is not there.
-    #[error("frame {0} was written and is not there")]
-    Missing(u64),
-    /// A frame's payload does not parse.
-    #[error("frame {frame} does not parse")]
-    Payload {
-        /// Its number.
-        frame: u64,
-        /// What is wrong.
-        source: BadContent,
-    },
-}
-
-/// A payload that does not parse.
-#[derive(Debug, thiserror::Error)]
-pub enum BadContent {
-    /// It does not decompress, or to more than a frame may hold.
-    #[error("cannot be decompressed to at most {MAX_RAW} bytes")]
-    Compression(#[source] io::Error),
-    /// The columns of a `Detail` frame, or a dictionary.
-    #[error(transparent)]
-    Columns(#[from] BadPayload),
-    /// Not a signed note, or one of another kind.
-    #[error("holds no note that belongs there: the note {0}")]
-    Note(#[from] BadNote),
-    /// The JSON of another frame.
-    #[error("is not the JSON that belongs there")]
-    Json(#[from] serde_json::Error),
-    /// The rows of a `Summary` frame are of another number of calls than it says.
-    #[error("counts {found} calls, and is of {expected}")]
-    Counts {
-        /// By its coverage.
-        expected: u64,
-        /// By its rows.
-        found: u64,
-    },
-    /// The header says another number of events than there are.
-    #[error("holds {found} events, its header says {expected}")]
-    Count {
-        /// By the header.
-        expected: u16,
-        /// Found.
-        found: usize,
-    },
-}
 
 /// One frame, checked by its checksums.
 #[derive(Debug, Clone)]
@@ -245,25 +178,7 @@ pub struct Reader {
     calls: Names,
     counts: Names,
     raw: Vec<u8>,
-}
-
-/// What the frames of one segment name by number.
-#[derive(Debug, Default)]
-struct Names {
-    /// First frame of the segment.
-    of: Option<u64>,
-    dictionary: Dictionary,
-    /// What is counted together, in a segment of counts.
-    keys: Vec<Key>,
-}
-
-impl Names {
-    /// Those of this segment; of another one nothing is kept.
-    fn turn_to(&mut self, segment: u64) {
-        if self.of != Some(segment) {
-            *self = Self { of: Some(segment), ..Self::default() };
-        }
-    }
+    unpacker: Unpacker,
 }
 
 impl Reader {
@@ -294,6 +209,7 @@ impl Reader {
             calls: Names::default(),
             counts: Names::default(),
             raw: Vec::new(),
+            unpacker: Unpacker::default(),
         };
         reader.seek(frame)?;
         Ok(reader)
@@ -515,86 +431,6 @@ impl Reader {
             Tier::Summary => &mut self.counts,
             Tier::Detail | Tier::Security => &mut self.calls,
         }
-    }
-
-    fn summary(&mut self, frame: &Frame, raw: &mut Vec<u8>) -> Result<Summary, BadContent> {
-        let mut payload = frame.payload();
-        let coverage = Coverage::get(&mut payload)?;
-        let (first_key, new, rows) = summary::columns::decode(decompress(payload, raw)?, frame.header.n.into())?;
-        let Names { dictionary, keys, .. } = &mut self.counts;
-        let first_key = usize::try_from(first_key).unwrap_or(usize::MAX);
-        // A frame that is read twice brings the same keys again.
-        if first_key > keys.len() || first_key.saturating_add(new.len()) > summary::MAX_KEYS {
-            return Err(BadPayload::Reference.into());
-        }
-        keys.truncate(first_key);
-        keys.extend(new);
-        let mut counts = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let Key { source, call, outcome, errno, rule, text } = *keys.get(row.key as usize).ok_or(BadPayload::Reference)?;
-            let window_boot = row.window.checked_mul(coverage.window.nanos()).ok_or(BadPayload::Number)?;
-            counts.push(Count {
-                window_boot,
-                window_real: frame.header.real_time(window_boot),
-                source: dictionary.source(source)?,
-                call,
-                outcome,
-                errno,
-                rule,
-                text: dictionary.text(text)?,
-                counts: row.counts,
-            });
-        }
-        let found = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.counts.calls));
-        let expected = coverage.count();
-        if found == expected { Ok(Summary { coverage, rows: counts }) } else { Err(BadContent::Counts { expected, found }) }
-    }
-
-    /// The calls of a frame of calls that are wanted. What calls have in common is asked about first, and if it can decide, nothing else is looked at.
-    pub(crate) fn calls_where(
-        &mut self,
-        frame: &Frame,
-        wants: &dyn Fn(&CallView<'_>) -> Option<bool>,
-    ) -> Result<Vec<Item<Call>>, ReadError> {
-        let mut raw = std::mem::take(&mut self.raw);
-        let found = self.filtered(frame, &mut raw, wants);
-        self.raw = raw;
-        found.map_err(|source| ReadError::Payload { frame: frame.header.frame_no, source })
-    }
-
-    fn filtered(
-        &mut self,
-        frame: &Frame,
-        raw: &mut Vec<u8>,
-        wants: &dyn Fn(&CallView<'_>) -> Option<bool>,
-    ) -> Result<Vec<Item<Call>>, BadContent> {
-        let header = &frame.header;
-        self.calls.turn_to(frame.segment);
-        let dictionary = &self.calls.dictionary;
-        let payload = if header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), raw)? };
-        let mut items = Vec::new();
-        let mut verdicts = Vec::new();
-        for shape in columns::shapes(payload)? {
-            let source = dictionary.source(shape.source)?;
-            let text = dictionary.text(shape.text)?;
-            let view = CallView { record: &shape.record, time_real: 0, source: &source, text: text.as_deref(), whole: false };
-            verdicts.push(wants(&view));
-        }
-        if verdicts.iter().all(|verdict| *verdict == Some(false)) {
-            return Ok(items);
-        }
-        for ((row, shape), index) in columns::decode_shaped(payload, header.n.into())?.into_iter().zip(0..) {
-            if verdicts.get(shape) == Some(&Some(false)) {
-                continue;
-            }
-            let call = Call { record: row.record, source: dictionary.source(row.source)?, text: dictionary.text(row.text)? };
-            let time_real = header.real_time(row.record.time_ns);
-            let view = CallView { record: &call.record, time_real, source: &call.source, text: call.text.as_deref(), whole: true };
-            if wants(&view) == Some(true) {
-                items.push(item(header, index, row.record.time_ns, call));
-            }
-        }
-        Ok(items)
     }
 
     /// What stands in each tier behind the frames that have been read; to be called at the end only.

@@ -52,6 +52,46 @@ pub(crate) struct Cell {
     pub last: u64,
 }
 
+/// What calls of one second come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub calls: u64,
+    pub n_in: u64,
+    pub n_out: u64,
+    pub took_ns: u64,
+    pub took_max_ns: u32,
+    /// When the first one began, nanoseconds since boot.
+    pub first: u64,
+    /// When the last one began.
+    pub last: u64,
+}
+
+impl Sums {
+    /// Of one call.
+    pub const fn of(record: &Record) -> Self {
+        Self {
+            calls: 1,
+            n_in: record.n_in as u64,
+            n_out: record.n_out as u64,
+            took_ns: record.took_ns as u64,
+            took_max_ns: record.took_ns,
+            first: record.time_ns,
+            last: record.time_ns,
+        }
+    }
+
+    /// And of these, of the same second.
+    pub fn add(&mut self, more: &Self) {
+        self.calls = self.calls.saturating_add(more.calls);
+        self.n_in = self.n_in.saturating_add(more.n_in);
+        self.n_out = self.n_out.saturating_add(more.n_out);
+        self.took_ns = self.took_ns.saturating_add(more.took_ns);
+        self.took_max_ns = self.took_max_ns.max(more.took_max_ns);
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+    }
+}
+
 impl Tally {
     /// Of nothing yet; it goes on where `from` says.
     pub fn new(from: u64, window: Window, detail: bool) -> Self {
@@ -87,13 +127,19 @@ impl Tally {
     /// Adds the next call, if it fits: whether it did. One that does not belongs into the next tally.
     #[must_use]
     pub fn push(&mut self, record: &Record, source: u32, text: Option<&[u8]>) -> bool {
+        self.add(record, source, text, &Sums::of(record))
+    }
+
+    /// Adds the next calls, all of one second and alike in what makes a key, if they fit: whether they did.
+    #[must_use]
+    pub fn add(&mut self, record: &Record, source: u32, text: Option<&[u8]>, sums: &Sums) -> bool {
         let text = match text.filter(|text| !text.is_empty()).map(|text| self.text(text)) {
             None => 0,
             Some(Some(number)) => number,
             Some(None) => return false,
         };
         let key = Key::of(record, source, text);
-        let window = record.time_ns / self.coverage.window.nanos();
+        let window = sums.first / self.coverage.window.nanos();
         let [what, who] = key.words();
         let next = self.rows.len();
         let place = match self.places.get(&[what, who, window]) {
@@ -101,22 +147,22 @@ impl Tally {
             None if next >= MAX_EVENTS || source as usize >= MAX_SOURCES => return false,
             None => {
                 self.places.insert([what, who, window], next as u32);
-                let first = record.time_ns;
+                let first = sums.first;
                 self.rows.push(Cell { window, key, calls: 0, n_in: 0, n_out: 0, took_ns: 0, took_max_ns: 0, first, last: first });
                 next
             }
         };
         if let Some(row) = self.rows.get_mut(place) {
-            row.calls += 1;
+            row.calls = row.calls.saturating_add(sums.calls);
             // 2^32 calls of 2^32 bytes each are not made before a frame is written.
-            row.n_in = row.n_in.saturating_add(record.n_in.into());
-            row.n_out = row.n_out.saturating_add(record.n_out.into());
-            row.took_ns = row.took_ns.saturating_add(record.took_ns.into());
-            row.took_max_ns = row.took_max_ns.max(record.took_ns);
-            row.first = row.first.min(record.time_ns);
-            row.last = row.last.max(record.time_ns);
+            row.n_in = row.n_in.saturating_add(sums.n_in);
+            row.n_out = row.n_out.saturating_add(sums.n_out);
+            row.took_ns = row.took_ns.saturating_add(sums.took_ns);
+            row.took_max_ns = row.took_max_ns.max(sums.took_max_ns);
+            row.first = row.first.min(sums.first);
+            row.last = row.last.max(sums.last);
         }
-        self.coverage.calls.end += 1;
+        self.coverage.calls.end = self.coverage.calls.end.saturating_add(sums.calls);
         true
     }
 

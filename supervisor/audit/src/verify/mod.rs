@@ -15,6 +15,7 @@ use std::path::Path;
 use rustix::fs::FlockOperation;
 
 use crate::frame::FrameType;
+use crate::frame::Header;
 use crate::leaves::LEAF_LEN;
 use crate::note::Note;
 use crate::read::BadContent;
@@ -22,11 +23,12 @@ use crate::read::Content;
 use crate::read::Frame;
 use crate::read::ReadError;
 use crate::read::Reader;
+use crate::read::calls::Part;
 use crate::seal::MAX_OPEN;
 use crate::segment::Stop;
 use crate::segment::Tier;
-use crate::tree::Hash;
 use crate::tree::Tree;
+use crate::verify::ahead::Seen;
 use crate::verify::ahead::Step;
 pub(crate) use crate::verify::retired::Retired;
 use crate::verify::seals::Broken;
@@ -168,15 +170,16 @@ impl<'a> State<'a> {
         found: &mut Verification,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<(), Verdict> {
-        let checked = ahead::ahead(reader, |steps| {
+        let calls_from = if self.trust.contents { 0 } else { self.claimed };
+        let checked = ahead::ahead(reader, calls_from, |steps| {
             for step in steps {
                 if found.frames.is_multiple_of(PROGRESS_EVERY) {
                     progress(found.frames, decoder.frames().map_err(unreadable)?);
                 }
                 match step {
-                    Step::Frame(frame, leaf) => {
-                        self.gap(frame.header.frame_no, decoder, found)?;
-                        self.frame(*frame, leaf, decoder, found)?;
+                    Step::Frame(seen) => {
+                        self.gap(seen.frame.header.frame_no, decoder, found)?;
+                        self.frame(*seen, decoder, found)?;
                         decoder.origin().clone_into(&mut found.origin);
                     }
                     Step::End(upto) => return self.gap(upto, decoder, found),
@@ -233,8 +236,9 @@ impl<'a> State<'a> {
         Retired::look(self.dir).map_err(|error| Verdict::Unreadable { why: format!("the journal's own frames: {error}") })
     }
 
-    /// The next frame, with the leaf that was computed from it.
-    fn frame(&mut self, frame: Frame, leaf: Hash, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
+    /// The next frame, with what was made of it.
+    fn frame(&mut self, seen: Seen, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
+        let Seen { frame, leaf, calls } = seen;
         let header = frame.header;
         let number = header.frame_no;
         let place = || format!("frame {number} in `{}`", frame.segment_name());
@@ -270,7 +274,7 @@ impl<'a> State<'a> {
             // What is in a frame that is signed for was written so. That it is will be shown at the end.
             found.records += u64::from(header.n);
         } else {
-            self.content(&frame, reader, found, tampered)?;
+            self.content(&frame, calls, reader, found, tampered)?;
         }
         if number < self.claimed {
             self.open_times = None;
@@ -297,6 +301,7 @@ impl<'a> State<'a> {
     fn content(
         &mut self,
         frame: &Frame,
+        calls: Option<Result<Vec<Part>, BadContent>>,
         reader: &mut Reader,
         found: &mut Verification,
         tampered: impl Fn(String) -> Verdict,
@@ -306,6 +311,13 @@ impl<'a> State<'a> {
             // Calls behind the last seal name strings that stand before it in their segment.
             for before in std::mem::take(&mut self.unread).iter().filter(|before| before.segment == frame.segment) {
                 reader.decode(before).map_err(|error| judge(error, before.header.frame_no))?;
+            }
+        }
+        if let Some(parts) = calls {
+            let parts = parts.map_err(|source| judge(ReadError::Payload { frame: number, source }, number))?;
+            if self.calls(frame, &parts, reader)? {
+                found.records += u64::from(frame.header.n);
+                return Ok(());
             }
         }
         match reader.decode(frame).map_err(|error| judge(error, number))? {
@@ -354,6 +366,17 @@ impl<'a> State<'a> {
             Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) => {}
         }
         Ok(())
+    }
+
+    /// The calls of a frame, summed up; false if they must be looked at one by one, because what counts them ends within the frame.
+    fn calls(&mut self, frame: &Frame, parts: &[Part], reader: &mut Reader) -> Result<bool, Verdict> {
+        let Header { frame_no, first_seq, n, .. } = frame.header;
+        let mut named = Vec::with_capacity(parts.len());
+        for part in parts {
+            named.push(reader.names_of(frame, part).map_err(|error| judge(error, frame_no))?);
+        }
+        let parts = parts.iter().zip(&named).map(|(part, (source, text))| (part, &**source, text.as_deref()));
+        Ok(self.counting.parts(&(first_seq..first_seq.saturating_add(n.into())), parts))
     }
 
     /// The number of the call that comes next.

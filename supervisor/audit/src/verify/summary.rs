@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::calls::CallId;
@@ -15,6 +16,7 @@ use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
 use crate::read::Call;
 use crate::read::Item;
+use crate::read::calls::Part;
 use crate::record::Outcome;
 use crate::segment;
 use crate::segment::Tier;
@@ -56,6 +58,11 @@ impl Counting {
         if let Some(recount) = &mut self.recount {
             recount.calls(items);
         }
+    }
+
+    /// The calls with these numbers, in parts that fill them; false if they must be handed over one by one.
+    pub fn parts<'a>(&mut self, calls: &Range<u64>, parts: impl Iterator<Item = (&'a Part, &'a Source, Option<&'a [u8]>)>) -> bool {
+        self.recount.as_mut().is_none_or(|recount| recount.parts(calls, parts))
     }
 
     /// A `Summary` frame, when the tier of calls goes on with `next_call`; returns where it goes on behind the frame.
@@ -117,12 +124,38 @@ impl Recount {
         Ok(Self { ahead, tallies: VecDeque::new() })
     }
 
+    fn parts<'a>(&mut self, calls: &Range<u64>, parts: impl Iterator<Item = (&'a Part, &'a Source, Option<&'a [u8]>)>) -> bool {
+        if !self.turn_to(calls.start) {
+            return true;
+        }
+        let Some((coverage, tally)) = self.tallies.back_mut() else { return true };
+        if coverage.calls.start > calls.start || coverage.calls.end < calls.end {
+            return false;
+        }
+        for (part, source, text) in parts {
+            let Some(known) = tally else { break };
+            let source = known.source(source);
+            if known.coverage.calls.end <= coverage.calls.end && !known.add(&part.shape.record, source, text, &part.sums) {
+                *tally = None;
+            }
+        }
+        true
+    }
+
+    /// Goes on to the tally that is of this call, or of later ones; false if there is none.
+    fn turn_to(&mut self, call: u64) -> bool {
+        while self.tallies.back().is_none_or(|(coverage, _)| coverage.calls.end <= call) {
+            let Some(next) = self.ahead.pop_front() else { return false };
+            let tally = Tally::new(next.calls.start, next.window, next.detail);
+            self.tallies.push_back((next, Some(tally)));
+        }
+        true
+    }
+
     fn calls(&mut self, items: &[Item<Call>]) {
         for item in items {
-            while self.tallies.back().is_none_or(|(coverage, _)| coverage.calls.end <= item.seq) {
-                let Some(next) = self.ahead.pop_front() else { return };
-                let tally = Tally::new(next.calls.start, next.window, next.detail);
-                self.tallies.push_back((next, Some(tally)));
+            if !self.turn_to(item.seq) {
+                return;
             }
             let Some((coverage, tally)) = self.tallies.back_mut().filter(|(coverage, _)| coverage.calls.contains(&item.seq)) else {
                 continue;
