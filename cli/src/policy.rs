@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod fmt;
 mod host;
+mod inside;
 mod new;
 mod read;
 mod rewrite;
@@ -61,7 +62,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 
-    /// Look at this host too: that each path exists and is of the right kind and mode, that models have the digests named, that no path goes through a symbolic link, that signers are within their window.
+    /// Look at this host too: that each path exists and is of the right kind and mode, that models have the digests named, that no path goes through a symbolic link, that nobody else may write there, what in a granted directory lies elsewhere, that signers are within their window.
     #[arg(long)]
     host: bool,
 

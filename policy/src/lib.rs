@@ -103,6 +103,7 @@ pub use policy::Place;
 pub use policy::Policy;
 pub use policy::Target;
 pub use render::Colour;
+pub use set::check_names;
 pub use set::check_set;
 pub use source::Source;
 pub use source::escape;

@@ -69,18 +69,28 @@ pub(crate) fn check_system(dir: &Placed, source: &Source, found: &mut Diagnostic
     }
 }
 
-/// A writable directory that holds what admission depends on.
+/// A directory that holds what admission depends on: to be changed by the module, or read by it.
 pub(crate) fn check_self(dir: &Placed, holds: &[(&str, &str, Range<usize>)], source: &Source, found: &mut Diagnostics) {
-    if dir.grant.access != Access::ReadWrite || dir.host_text() == "/" {
+    if dir.host_text() == "/" {
         return;
     }
     for (what, path, span) in holds.iter().filter(|(_, path, _)| within(path, dir.host_text())) {
-        found.push(
-            Diagnostic::new(Code::SelfGrant, format!("module could change {what}"))
-                .at(source, dir.host.clone(), "granted with `read-write`")
-                .also(source, span.clone(), format!("`{path}` lies in it"))
-                .help("grant another directory, or this one with `access = \"read\"`"),
-        );
+        let (code, message, label, help) = match dir.grant.access {
+            Access::ReadWrite => (
+                Code::SelfGrant,
+                format!("module could change {what}"),
+                "granted with `read-write`",
+                "grant another directory, or this one with `access = \"read\"`",
+            ),
+            Access::Read => (
+                Code::Holds,
+                format!("module could read {what}"),
+                "granted with `read`",
+                "grant a directory that holds the module's own data alone; a model is computed with without one",
+            ),
+        };
+        let diagnostic = Diagnostic::new(code, message).at(source, dir.host.clone(), label);
+        found.push(diagnostic.also(source, span.clone(), format!("`{path}` lies in it")).help(help));
     }
 }
 

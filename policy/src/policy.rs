@@ -197,6 +197,8 @@ pub enum Place {
     Digest(usize),
     /// `limits.memory`
     Memory,
+    /// `limits.deadline`
+    Deadline,
     /// `limits.table-elements`, or the section where the key is absent.
     TableElements,
     /// `require.landlock`; the module's name where the policy is silent.
@@ -215,6 +217,7 @@ pub(crate) struct Places {
     pub(crate) models: Vec<Range<usize>>,
     pub(crate) digests: Vec<Range<usize>>,
     pub(crate) memory: Range<usize>,
+    pub(crate) deadline: Range<usize>,
     pub(crate) table_elements: Range<usize>,
     pub(crate) landlock: Option<Range<usize>>,
 }
@@ -275,6 +278,7 @@ impl Policy {
             Place::Model(i) => of(&p.models, i),
             Place::Digest(i) => of(&p.digests, i),
             Place::Memory => p.memory.clone(),
+            Place::Deadline => p.deadline.clone(),
             Place::TableElements => p.table_elements.clone(),
             Place::Landlock => p.landlock.clone().unwrap_or_else(|| p.name.clone()),
         }

@@ -56,6 +56,7 @@ struct PlacedLimits {
     limits: Limits,
     instances: Range<usize>,
     memory: Range<usize>,
+    deadline: Range<usize>,
     table_elements: Range<usize>,
 }
 
@@ -101,6 +102,7 @@ impl Resolver<'_> {
             models: graphs.iter().map(|g| g.model.clone()).collect(),
             digests: graphs.iter().map(|g| g.digest.clone()).collect(),
             memory: limits.memory,
+            deadline: limits.deadline,
             table_elements: limits.table_elements,
             landlock,
         };
@@ -173,16 +175,22 @@ impl Resolver<'_> {
         let output = self.size(table, "output", bounds::OUTPUT);
         let open_files = self.count(table, "open-files", bounds::OPEN_FILES, Some(bounds::DEFAULT_OPEN_FILES));
         let table_elements = self.count(table, "table-elements", bounds::TABLE_ELEMENTS, Some(bounds::DEFAULT_TABLE_ELEMENTS));
-        let (memory, instances, table_elements) = (memory?, instances?, table_elements?);
+        let (memory, deadline, instances, table_elements) = (memory?, deadline?, instances?, table_elements?);
         let limits = Limits {
             memory: memory.value,
-            deadline: deadline?.value,
+            deadline: deadline.value,
             instances: instances.value,
             output: output?.value,
             open_files: open_files?.value,
             table_elements: table_elements.value,
         };
-        Some(PlacedLimits { limits, instances: instances.span, memory: memory.span, table_elements: table_elements.span })
+        Some(PlacedLimits {
+            limits,
+            instances: instances.span,
+            memory: memory.span,
+            deadline: deadline.span,
+            table_elements: table_elements.span,
+        })
     }
 
     fn channels(&mut self, limits: &PlacedLimits, graphs: &[PlacedGraph]) {

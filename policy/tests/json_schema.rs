@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::LazyLock;
 
 use common::BASE;
 use common::with;
@@ -17,6 +17,9 @@ use edgeguard_policy::json_schema::Format;
 use edgeguard_policy::json_schema::json_schema;
 use serde_json::Value;
 use serde_json::json;
+use tools::ran;
+use tools::tempfile;
+use tools::tools;
 
 const REFERENCE: &str = include_str!("../../docs/policy-reference.md");
 
@@ -122,38 +125,6 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
     assert_eq!(of_host, said(&hosts, &|text| edgeguard_policy::parse_host("x.toml", text).unwrap_err()));
 }
 
-/// Somebody else's validator and somebody else's language server, in a folder of their own.
-static TOOLS: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/editor-tools");
-    let python = dir.join("bin/python");
-    let there = |python: &Path| ran(Command::new(python).args(["-c", "import jsonschema"])).is_ok() && dir.join("bin/taplo").exists();
-    if !there(&python) {
-        ran(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "jsonschema==4.26.0", "taplo==0.9.3"];
-        ran(Command::new(&python).args(pip))?;
-    }
-    Ok(dir.join("bin"))
-});
-
-fn ran(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let out = command.output().map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if out.status.success() { Ok(text(&out.stdout)) } else { Err(format!("`{program}`: {}{}", text(&out.stdout), text(&out.stderr))) }
-}
-
-/// The folder of the tools; where they cannot be had, none on a developer's machine, and a failure in CI.
-fn tools() -> Option<&'static PathBuf> {
-    match &*TOOLS {
-        Ok(bin) => Some(bin),
-        Err(why) if std::env::var_os("CI").is_some() => panic!("jsonschema and taplo are needed: {why}"),
-        Err(why) => {
-            eprintln!("skipped: {why}");
-            None
-        }
-    }
-}
-
 /// Reads `{schema, texts}` and prints, for each text, whether it fits.
 const VALIDATE: &str = r#"
 import datetime, json, sys, tomllib, jsonschema
@@ -175,15 +146,6 @@ fn fits(bin: &Path, format: Format, texts: &[String]) -> Vec<bool> {
     let said = ran(Command::new(bin.join("python")).args(["-c", VALIDATE]).arg(&task)).unwrap();
     fs::remove_dir_all(dir).unwrap();
     serde_json::from_str(&said).unwrap()
-}
-
-/// A new folder below the system's, named after this process and a count.
-fn tempfile() -> PathBuf {
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("edgeguard-schema-{}-{n}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    dir
 }
 
 #[test]

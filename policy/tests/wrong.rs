@@ -300,6 +300,12 @@ fn doubtful() -> Vec<Case> {
             with(&format!("{one}{}[[module.require]]\nstatement = \"release\"\nsigners = [\"acme\"]\n", keyless("ops@example.org"))),
             &[UnusedSigner],
         ),
+        ("directory_with_the_model_in_it", with(&dir("/m", "/var/lib/edgeguard/models", "read")), &[Holds]),
+        (
+            "directory_with_the_module_and_its_key",
+            with(&(dir("/m", "/var/lib/edgeguard/modules", "read") + &dir("/k", "/etc", "read"))),
+            &[Holds, Holds],
+        ),
         ("retirement_without_evidence", with(&(one.to_owned() + "retire-at = 2027-01-01T00:00:00Z\n")), &[ArrivalTime]),
     ]
 }

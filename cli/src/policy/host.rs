@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edgeguard_attest::KeyId;
 use edgeguard_attest::TrustedKey;
@@ -28,6 +29,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 
 use super::files;
+use super::inside;
 
 /// The host's own file; its defaults where there is none.
 pub(crate) fn config(path: &Path) -> Result<HostConfig, Diagnostics> {
@@ -51,12 +53,17 @@ pub(crate) fn given(path: &Path) -> Result<HostConfig, Diagnostics> {
 pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
     let mut found = policy.check_host(host);
     found.extend(policy.check_time(now()));
+    // What no module is given is not walked through either.
+    let refused = found.iter().any(|d| d.code() == Code::SystemDir);
     let mut look = Look { of: Named::In(policy), found: &mut found };
     look.module(&policy.path);
     look.keys(policy);
     for (i, dir) in policy.dirs.iter().enumerate() {
-        look.entry(&dir.host, Place::Dir(i), Want::Directory);
+        if look.entry(&dir.host, Place::Dir(i), Want::Directory).is_some() && !refused {
+            inside::check(policy, i, dir, look.found);
+        }
     }
+    look.deadline(policy);
     for (i, graph) in policy.graphs.iter().enumerate() {
         look.model(&graph.model, &graph.sha256, i);
     }
@@ -219,18 +226,21 @@ impl Look<'_> {
                 return None;
             }
             // A directory with the sticky bit lets nobody replace what is another's.
-            if want == Want::File
-                && part != Component::RootDir
-                && meta.is_dir()
-                && meta.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE
-            {
-                self.loose(&here, place, "file could be replaced by anybody");
+            let on_the_way = part != Component::RootDir && meta.is_dir() && here != path;
+            if on_the_way && meta.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE {
+                match want {
+                    Want::File => self.loose(Code::LooseMode, &here, place, "file could be replaced by anybody"),
+                    Want::Directory => self.loose(Code::LooseDir, &here, place, "directory could be replaced by anybody"),
+                }
             }
             last = Some(meta);
         }
         let meta = last?;
         if want == Want::File && meta.is_file() && meta.mode() & WORLD_WRITABLE != 0 {
-            self.loose(path, place, "file can be changed by anybody");
+            self.loose(Code::LooseMode, path, place, "file can be changed by anybody");
+        }
+        if want == Want::Directory && meta.is_dir() && meta.mode() & WORLD_WRITABLE != 0 {
+            self.loose(Code::LooseDir, path, place, "directory can be changed by anybody");
         }
         let good = match want {
             Want::File => meta.is_file(),
@@ -244,9 +254,19 @@ impl Look<'_> {
         good.then_some(meta)
     }
 
-    fn loose(&mut self, path: &Path, place: Place, message: &str) {
+    /// A guest that hangs is left alone for longer than a daemon would be.
+    fn deadline(&mut self, policy: &Policy) {
+        let deadline = policy.limits.deadline;
+        if deadline > WATCHDOG {
+            let label = format!("a daemon that hangs is ended after {} s, a guest only here", WATCHDOG.as_secs());
+            let help = "shorten it, unless the module's work is that long";
+            self.report(Code::LongDeadline, "deadline is longer than the watchdog", Place::Deadline, label, help);
+        }
+    }
+
+    fn loose(&mut self, code: Code, path: &Path, place: Place, message: &str) {
         let label = format!("`{}` is writable for everybody", path.display());
-        self.report(Code::LooseMode, message, place, label, format!("run `chmod o-w {}`", path.display()));
+        self.report(code, message, place, label, format!("run `chmod o-w {}`", path.display()));
     }
 
     fn unreadable(&mut self, path: &Path, place: Place, e: &std::io::Error) {
@@ -307,7 +327,24 @@ fn kind(meta: &Metadata) -> &'static str {
     }
 }
 
+/// `WatchdogSec=` of the unit that is shipped.
+const WATCHDOG: Duration = Duration::from_secs(20);
+
 /// `S_IWOTH`
 const WORLD_WRITABLE: u32 = 0o002;
 /// `S_ISVTX`
 const STICKY: u32 = 0o1000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_that_of_the_unit() {
+        let unit = include_str!("../../../packaging/systemd/edgeguardd.service");
+        let line = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec=")).unwrap();
+        assert_eq!(line.parse(), Ok(WATCHDOG.as_secs()));
+    }
+}

@@ -5,6 +5,7 @@ use std::process::Command;
 
 /// What a run left behind.
 #[derive(Debug)]
+#[allow(dead_code, reason = "each test file uses its part of this module")]
 pub struct Ran {
     pub code: i32,
     pub out: String,

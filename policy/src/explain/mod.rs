@@ -195,7 +195,7 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
     }
     for power in Powers::of(policy).iter().filter(|power| !matches!(power, Power::Dir { .. } | Power::Graph(_))) {
         let (rule, at) = match power {
-            Power::Limit { of, .. } => (limit(*of), (*of == Limit::Memory).then_some(Place::Memory)),
+            Power::Limit { of, .. } => (limit(*of), placed(*of)),
             Power::Landlock(_) => (
                 "seen to before the worker sees the module; below it nothing runs",
                 policy.places.landlock.is_some().then_some(Place::Landlock),
@@ -209,6 +209,15 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
         rows.push(Row { class: power.class(), words, rule: rule.to_owned(), rights: None, line: at.and_then(line) });
     }
     rows
+}
+
+/// Where a limit stands, of those whose place is known.
+fn placed(of: Limit) -> Option<Place> {
+    match of {
+        Limit::Memory => Some(Place::Memory),
+        Limit::Deadline => Some(Place::Deadline),
+        Limit::Instances | Limit::Output | Limit::OpenFiles | Limit::TableElements => None,
+    }
 }
 
 /// What keeps a limit.
