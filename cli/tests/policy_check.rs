@@ -232,7 +232,7 @@ const DAMAGE: &[Damage] = &[
         |at| edit(&at.join("m.toml"), "acme.pub\"\n", "acme.pub\"\nretire-at = 2020-01-01T00:00:00Z\nevidence = \"log\"\n"),
         &["EG071", "EG072"],
     ),
-    ("supervisor's own directory", |at| edit(&at.join("m.toml"), &format!("{}/audio", at.display()), "/var/lib"), &["EG018"]),
+    ("directory of the supervisor", |at| edit(&at.join("m.toml"), &format!("{}/audio", at.display()), "/var/lib"), &["EG018"]),
 ];
 
 #[test]
