@@ -72,6 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     rows.push(shell::step("verifying", || tools::verify(&house))?);
     rows.extend(shell::step("verifying each kind of evidence", tools::evidence)?);
     rows.push(shell::step("checking a policy", || tools::policy_check(&house))?);
+    rows.push(shell::step("checking a directory of policies", || tools::policy_directory(&house))?);
     show(arguments, &rows);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Figures of what works without the daemon: verifying, checking policies, the journal's pipeline.
 
+use std::fs;
 use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use super::row::Samples;
 use super::row::Target::AtLeast;
 use super::row::Target::AtMost;
 use crate::demo::House;
+use crate::demo::Policy;
 use crate::failure::Failure;
 use crate::failure::Result;
 use crate::place;
@@ -60,6 +62,19 @@ pub fn policy_check(house: &House) -> Result<Row> {
     let nothing = timed(house, &["--version"])?;
     Ok(Row::of("`edgeguard policy check`", "ms", AtMost(20.0), &samples)
         .beside("`edgeguard --version`, which is the process alone", nothing.median()))
+}
+
+/// Checking a directory of 200 policies, and each against the others.
+pub fn policy_directory(house: &House) -> Result<Row> {
+    let text = Policy { name: "module", audio: true, graph: None }.text(house);
+    let dir = house.path("many/policy.d");
+    fs::create_dir_all(&dir).map_err(Failure::at("make", &dir))?;
+    for i in 0..200 {
+        let own = text.replace("\"module\"", &format!("\"module-{i}\"")).replace("module.wasm", &format!("module-{i}.wasm"));
+        house.write(&format!("many/policy.d/module-{i}.toml"), own.as_bytes())?;
+    }
+    let samples = timed(house, &["policy", "check", "many/policy.d"])?;
+    Ok(Row::of("  of a directory of 200", "ms", AtMost(300.0), &samples))
 }
 
 /// The journal's own benchmark: everything from the ring to the file, on one core.
