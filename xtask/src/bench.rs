@@ -1,11 +1,14 @@
-//! `cargo xtask bench`: the figures that the design names, as they are on this machine, beside the bare engines in the same run.
+//! `cargo xtask bench [engines]`: the figures that the design names, as they are on this machine, beside the bare engines in the same run.
 //!
 //! A target that is missed does not fail the task: a slow or busy machine is no mistake. Whatever does not work does.
 
 mod client;
+mod engines;
 mod guests;
+mod native;
 mod row;
 mod running;
+mod sharing;
 mod tools;
 
 use std::path::Path;
@@ -18,10 +21,17 @@ use crate::failure::Result;
 use crate::models;
 use crate::place;
 use crate::shell;
+use engines::Case;
 use row::Row;
 
 #[derive(clap::Args, Default)]
 pub struct Arguments {
+    /// What to measure; without it, what the design names of all parts
+    #[arg(value_enum)]
+    part: Option<Part>,
+    /// Of the engines, only what has this in its name (`magika`, `2 threads`, `language`, `sharing`)
+    #[arg(long, requires = "part")]
+    only: Option<String>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -33,12 +43,18 @@ pub struct Arguments {
     offline: bool,
 }
 
+/// A part that is measured at length.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Each model engine natively and behind the wall, on one and two threads; sixteen modules on one graph
+    Engines,
+}
+
 /// Measures everything, one after the other, and prints the table.
 pub fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.no_build {
         build()?;
     }
-    let small = models::find(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() })?;
     let house = House::new(
         "bench",
         &[
@@ -52,29 +68,41 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ],
     )?;
     house.edgeguard(&house.path("-"), &["keygen", "--out", "keys/acme"], "")?.exits(0)?;
+    let rows = match arguments.part {
+        Some(Part::Engines) => engines::run(&house, arguments.offline, arguments.only.as_deref())?,
+        None => all(&house, arguments.offline)?,
+    };
+    show(arguments, &rows);
+    Ok(())
+}
+
+/// What the design names of all parts.
+fn all(house: &House, offline: bool) -> Result<Vec<Row>> {
+    let wanted = models::Arguments { offline, ..models::Arguments::default() };
+    let small = models::find(&wanted)?;
     house.folder("audio")?;
     house.bring(&small.path, &crate::demo::model_name(&small.path), 0o644)?;
 
     let mut rows = vec![
-        shell::step("cold starts", || running::cold(&house, false))?,
-        shell::step("cold starts with a standby worker", || running::cold(&house, true))?,
+        shell::step("cold starts", || running::cold(house, false))?,
+        shell::step("cold starts with a standby worker", || running::cold(house, true))?,
     ];
-    rows.extend(shell::step("warm invocations", || running::warm(&house))?);
-    rows.push(shell::step("ten modules", || running::ten(&house, &small))?);
-    let name = if small.real { "silero" } else { "tiny-vad" };
-    rows.extend(shell::step("a small model", || running::compute(&house, name, &small, 50))?);
-    match models::magika(&models::Arguments { offline: arguments.offline, ..models::Arguments::default() }) {
-        Ok(model) => rows.extend(shell::step("a model of some milliseconds", || running::compute(&house, "magika", &model, 5))?),
+    rows.extend(shell::step("warm invocations", || running::warm(house))?);
+    rows.push(shell::step("ten modules", || running::ten(house, &small))?);
+    let case = |name, model: &models::Model, batch| Case { name, engine: "rten", model: model.path.clone(), free: "", threads: 1, batch };
+    let mut cases = vec![case(if small.real { "silero" } else { "tiny-vad" }, &small, 50)];
+    match models::magika(&wanted) {
+        Ok(model) => cases.push(case("magika", &model, 5)),
         Err(failure) => shell::note(format!("left out, a model of some milliseconds: {failure}")),
     }
-    rows.push(shell::step("recording", || running::recording(&house))?);
+    rows.extend(engines::compare(house, "models-of-all", &cases, None)?);
+    rows.push(shell::step("recording", || running::recording(house))?);
     rows.extend(shell::step("the journal's pipeline", tools::pipeline)?);
-    rows.push(shell::step("verifying", || tools::verify(&house))?);
+    rows.push(shell::step("verifying", || tools::verify(house))?);
     rows.extend(shell::step("verifying each kind of evidence", tools::evidence)?);
-    rows.push(shell::step("checking a policy", || tools::policy_check(&house))?);
-    rows.push(shell::step("checking a directory of policies", || tools::policy_directory(&house))?);
-    show(arguments, &rows);
-    Ok(())
+    rows.push(shell::step("checking a policy", || tools::policy_check(house))?);
+    rows.push(shell::step("checking a directory of policies", || tools::policy_directory(house))?);
+    Ok(rows)
 }
 
 fn build() -> Result<()> {

@@ -22,7 +22,7 @@ use crate::shell;
 pub struct Arguments {
     /// Which Rust builds the guests; without it, rustup's where it has the target, else Debian's
     #[arg(long, value_enum)]
-    toolchain: Option<Toolchain>,
+    pub toolchain: Option<Toolchain>,
     /// Also the kit's examples
     #[arg(long)]
     pub examples: bool,
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 /// A Rust that has a standard library for [`TARGET`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Toolchain {
+pub enum Toolchain {
     Rustup,
     Debian,
 }

@@ -6,15 +6,22 @@
 //! edgeguard-bench guest MODULE.wasm ROUNDS          instantiate and run a guest in the bare wasm engine, over and over
 //! edgeguard-bench precompile MODULE.wasm OUT        its native code
 //! edgeguard-bench process NATIVE                    a whole process for one run of it
-//! edgeguard-bench model MODEL.onnx BATCH ROUNDS     compute in the model engine, over and over
-//! edgeguard-bench describe MODEL.onnx               what the model takes
+//! edgeguard-bench describe MODEL.onnx DIMS          what the model takes, with these numbers where its shapes are free (`1,16`)
+//! edgeguard-bench model ENGINE MODEL.onnx DIMS THREADS BATCH
+//!                                                   a batch of computes for each line of standard input, and a line for each;
+//!                                                   ENGINE is `rten` or the path of ONNX Runtime's library
+//! edgeguard-bench language MODEL.gguf THREADS TOKENS PROMPT
+//!                                                   the same with a prompt and an answer of so many tokens
 //! ```
 #![forbid(unsafe_code)]
 
 mod guest;
+mod language;
 mod model;
 
 use std::error::Error;
+use std::io::BufRead as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,9 +32,10 @@ fn main() -> ExitCode {
         ["guest", module, rounds] => guest::rounds(module, rounds),
         ["precompile", module, out] => guest::precompile(module, out),
         ["process", native] => guest::process(native),
-        ["model", model, batch, rounds] => model::rounds(model, batch, rounds),
-        ["describe", model] => model::describe(model),
-        _ => Err("usage: edgeguard-bench guest|precompile|process|model|describe ...; `cargo xtask bench` runs it".into()),
+        ["describe", model, dims] => model::describe(model, dims),
+        ["model", engine, model, dims, threads, batch] => model::turns(engine, model, dims, threads, batch),
+        ["language", model, threads, tokens, prompt] => language::turns(model, threads, tokens, prompt),
+        _ => Err("usage: edgeguard-bench guest|precompile|process|describe|model|language ...; `cargo xtask bench` runs it".into()),
     };
     match done {
         Ok(result) => {
@@ -43,6 +51,18 @@ fn main() -> ExitCode {
 
 /// What each part gives: JSON, or why there is none.
 type Measured = Result<serde_json::Value, Box<dyn Error>>;
+
+/// Measures once for each line that comes, and answers each with a line, until there are no more: whoever asks takes turns with it.
+fn turns(mut measure: impl FnMut() -> Measured) -> Measured {
+    let mut taken = 0;
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        println!("{}", measure()?);
+        std::io::stdout().flush()?;
+        taken += 1;
+    }
+    Ok(serde_json::json!({ "turns": taken }))
+}
 
 /// Nanoseconds.
 fn nanos(duration: Duration) -> u64 {

@@ -30,6 +30,11 @@ impl Client {
 
     /// Runs a module once, without input. Gives its ending, and the time from the request's first byte to the answer's last.
     pub fn invoke(&mut self, module: &str) -> Result<(Value, Duration)> {
+        self.invoke_for_output(module).map(|(ending, took, _)| (ending, took))
+    }
+
+    /// The same, and what the module wrote to its standard output.
+    pub fn invoke_for_output(&mut self, module: &str) -> Result<(Value, Duration, Vec<u8>)> {
         let request = format!(
             "POST /v1/modules/{module}/invoke HTTP/1.1\r\nHost: edgeguard\r\nAccept: application/vnd.edgeguard.stream\r\nContent-Length: 0\r\n\r\n"
         );
@@ -41,7 +46,7 @@ impl Client {
         if ending["code"] != 0 || ending["records"]["produced"] != ending["records"]["recorded"] {
             return Err(Failure::new(format!("expected `{module}` to end well, with all its calls on record; found {ending}")));
         }
-        Ok((ending, took))
+        Ok((ending, took, output(&body)))
     }
 
     fn ask(&mut self, request: &str) -> Result<Vec<u8>> {
@@ -85,26 +90,36 @@ impl Client {
 }
 
 /// The payload of the frame of kind 3, which is the last.
-fn last_frame(mut body: &[u8]) -> Option<&[u8]> {
-    loop {
-        let ([kind, length @ ..], rest) = body.split_first_chunk::<5>()?;
-        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        if *kind == 3 {
-            return Some(payload);
-        }
-        body = rest;
-    }
+fn last_frame(body: &[u8]) -> Option<&[u8]> {
+    frames(body).find(|(kind, _)| *kind == 3).map(|(_, payload)| payload)
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// All payloads of kind 1.
+fn output(body: &[u8]) -> Vec<u8> {
+    frames(body).filter(|(kind, _)| *kind == 1).flat_map(|(_, payload)| payload).copied().collect()
+}
+
+/// Kind and payload of each frame that is whole.
+fn frames(mut body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let ([kind, length @ ..], rest) = body.split_first_chunk::<5>()?;
+        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        body = rest;
+        Some((*kind, payload))
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
     use super::last_frame;
+    use super::output;
 
     #[test]
     fn the_ending_is_found_behind_the_output() {
         assert_eq!(last_frame(b"\x01\0\0\0\x02hi\x03\0\0\0\x02{}"), Some(&b"{}"[..]));
+        assert_eq!(output(b"\x01\0\0\0\x02hi\x01\0\0\0\x01!\x03\0\0\0\x02{}"), b"hi!");
         assert_eq!(last_frame(b"\x01\0\0\0\x02hi"), None);
         assert_eq!(last_frame(b"\x01\xff\xff\xff\xffhi"), None);
     }

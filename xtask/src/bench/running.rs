@@ -125,50 +125,6 @@ pub fn ten(house: &House, model: &Model) -> Result<Row> {
         .note(format!("{:.1} MiB of it private; {running} workers running", mib(&status["process"]["private"]))))
 }
 
-/// Computes through wasi-nn beside the same engine called in one process; both sides in turns, so that a busy machine meets both.
-pub fn compute(house: &House, name: &'static str, model: &Model, batch: u32) -> Result<Vec<Row>> {
-    let inputs = bare(&["describe", &text(&model.path)])?;
-    house.bring(&model.path, &crate::demo::model_name(&model.path), 0o644)?;
-    let folder = name;
-    Daemon::configure(house, folder, "bin", true)?;
-    install(house, folder, name, &guests::compute(&inputs, batch)?, Some(model))?;
-    let daemon = Daemon::start(house, folder)?;
-    let mut client = Client::connect(daemon.socket())?;
-    client.invoke(name)?;
-    let per = |ending: &Value, key: &str| ending[key].as_f64().unwrap_or_default() / f64::from(batch);
-    let (mut guest, mut way, mut native) = (Samples::default(), Samples::default(), Samples::default());
-    for _ in 0..TURNS {
-        let bare = bare(&["model", &text(&model.path), &batch.to_string(), &BATCHES.to_string()])?;
-        // The first of a fresh process is warm-up.
-        native.extend(numbers(&bare["compute_ns"]).skip(1).map(|ns| ns / 1e3));
-        for _ in 1..BATCHES {
-            let (ending, _) = client.invoke(name)?;
-            guest.push(per(&ending, "run_us"));
-            way.push(per(&ending, "compute_us") - per(&ending, "engine_us"));
-        }
-    }
-    daemon.stop()?;
-    let (through, alone) = (guest.median(), native.median());
-    let note = format!(
-        "{through:.1} µs as the guest sees it, {alone:.1} µs natively (p99 {:.1} and {:.1}); of this {:.1} µs on the way to the graph host and back; means of {batch}, {} each",
-        guest.percentile(99),
-        native.percentile(99),
-        way.median(),
-        guest.len()
-    );
-    Ok(vec![if alone >= SMALL_US {
-        Row::new(
-            format!("slower than the engine in one process: {name}, {:.1} ms", alone / 1e3),
-            "%",
-            AtMost(1.0),
-            (through / alone - 1.0) * 100.0,
-        )
-        .note(note)
-    } else {
-        Row::new(format!("beyond the engine in one process: {name}, {alone:.0} µs"), "µs", AtMost(30.0), through - alone).note(note)
-    }])
-}
-
 /// What recording a call costs the guest: a cheap call over and over, here and in the bare engine.
 pub fn recording(house: &House) -> Result<Row> {
     Daemon::configure(house, "clock", "bin", true)?;
@@ -248,5 +204,3 @@ const TURNS: usize = 4;
 const BATCHES: usize = 16;
 /// Calls in a batch: fewer than a ring holds, so that nobody waits.
 const CALLS: u32 = 10_000;
-/// Models that take longer are held to a ratio, others to a time.
-const SMALL_US: f64 = 2000.0;
