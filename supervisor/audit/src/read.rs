@@ -300,11 +300,14 @@ impl Reader {
         Err(bad.unwrap_or(ReadError::Missing(self.next)))
     }
 
-    /// Passes over frames that were in a segment of calls which is not there any more, if that can be: the frame that comes next is older than
-    /// every such segment.
+    /// Passes over frames that were in a segment of calls or of counts which is not there any more, if that can be: the frame that comes next is
+    /// older than every such segment.
     fn pass_retired(&mut self) -> Result<bool, ReadError> {
-        let list = segment::list(&self.dir, Tier::Detail).map_err(io_error(&self.dir.join(Tier::Detail.folder())))?;
-        let oldest = list.first().map_or(u64::MAX, |(first, _)| *first);
+        let mut oldest = 0;
+        for tier in [Tier::Detail, Tier::Summary] {
+            let list = segment::list(&self.dir, tier).map_err(io_error(&self.dir.join(tier.folder())))?;
+            oldest = list.first().map_or(u64::MAX, |(first, _)| *first).max(oldest);
+        }
         let mut following = self.frames()?;
         for cursor in &mut self.cursors {
             following = following.min(cursor.following(self.next).unwrap_or(u64::MAX));

@@ -31,6 +31,7 @@ use crate::segment::Segment;
 use crate::segment::Stop;
 use crate::segment::Tier;
 use crate::summary::Coverage;
+use crate::summary::Window;
 
 /// How the journal was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub(crate) struct Found {
     pub summary: Writer,
     /// The calls below this number are counted in `Summary` frames.
     pub counted: u64,
+    /// Of what windows the last one was.
+    pub window: Window,
     pub next_frame: u64,
     pub recovery: Recovery,
 }
@@ -144,12 +147,12 @@ impl Tail {
         last.map_or(0, |header| header.first_seq.saturating_add(header.n.into()))
     }
 
-    /// The call behind those that the last `Summary` frame before this one is of; 0 for none.
-    fn counted(&self, below: u64) -> u64 {
+    /// The call behind those that the last `Summary` frame before this one is of, and its windows; 0 for none.
+    fn counted(&self, below: u64) -> (u64, Window) {
         let all = self.frames().filter(|(header, _)| header.kind == FrameType::Summary && header.frame_no < below);
         let last = all.max_by_key(|(header, _)| header.frame_no);
         let coverage = last.and_then(|(_, bytes)| Coverage::get(&mut bytes.get(frame::HEADER_LEN..)?).ok());
-        coverage.map_or(0, |coverage| coverage.calls.end)
+        coverage.map_or((0, Window::default()), |coverage| (coverage.calls.end, coverage.window))
     }
 }
 
@@ -189,13 +192,13 @@ pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, Jou
     }
     restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
     let [security, detail, summary] = tails;
-    let counted = summary.counted(next_frame);
+    let (counted, window) = summary.counted(next_frame);
     let security = reopen(dir, disk, security, next_frame, &mut recovery)?;
     let mut detail = reopen(dir, disk, detail, next_frame, &mut recovery)?;
     let summary = reopen(dir, disk, summary, next_frame, &mut recovery)?;
     // Calls that were only counted have numbers too.
     detail.next_seq = detail.next_seq.max(counted);
-    Ok(Found { leaves, security, detail, summary, counted, next_frame, recovery })
+    Ok(Found { leaves, security, detail, summary, counted, window, next_frame, recovery })
 }
 
 /// The first frame of the segment that was read last.

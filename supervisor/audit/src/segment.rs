@@ -169,6 +169,11 @@ impl Segment {
         self.end + len as u64 <= SEGMENT_LEN
     }
 
+    /// Bytes of its frames.
+    pub const fn used(&self) -> u64 {
+        self.end
+    }
+
     /// Appends a frame.
     pub fn append(&mut self, frame: &[u8]) -> io::Result<()> {
         self.dirty = true;

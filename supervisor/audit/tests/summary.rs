@@ -4,11 +4,14 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use common::*;
+use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Record;
@@ -291,4 +294,74 @@ fn a_journal_without_keys_counts_too() {
     journal.calls(&source("m"), &batch(0, 10)).unwrap();
     journal.close().unwrap();
     assert_eq!(verified(dir.path()).counted, 10);
+}
+
+/// A house whose counts have outgrown their share, over and over, and the calls that were given to it, in order.
+fn outgrown() -> (House, u64) {
+    let house = House::new();
+    let mut given = 0;
+    for round in 0..40 {
+        let keys = Keys::load(&house.keys(), None).unwrap();
+        let options = Options { budget: Some(256 << 10), ..Options::sealed(keys) };
+        let (mut journal, _) = Journal::open_with(&house.journal(), ORIGIN, options).unwrap();
+        // Some are only counted, so that nothing but the counts has them.
+        journal.set_detail(round % 3 != 1);
+        for _ in 0..2 {
+            journal.calls(&source("m"), &calls(given, 500)).unwrap();
+            given += 500;
+            journal.flush().unwrap();
+        }
+        journal.close().unwrap();
+    }
+    (house, given)
+}
+
+fn events(journal: &Path) -> Vec<Event> {
+    let mut reader = Reader::open(journal).unwrap();
+    let mut found = Vec::new();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        if let Content::Events(items) = reader.decode(&frame).unwrap() {
+            found.extend(items.into_iter().map(|item| item.what));
+        }
+    }
+    found
+}
+
+#[test]
+fn counts_that_outgrow_their_share_become_coarser_and_then_the_oldest_go() {
+    let (house, given) = outgrown();
+    let degraded =
+        |window| events(&house.journal()).iter().any(|event| matches!(event, Event::AuditDegraded { window_s, .. } if *window_s == window));
+    assert!(degraded(10) && degraded(60));
+    let summaries = summaries(&house.journal());
+    let windows: BTreeSet<u64> = summaries.iter().map(|summary| summary.coverage.window.seconds()).collect();
+    assert!(windows.contains(&60), "{windows:?}");
+    // The last one is preallocated, and not cut before the next start.
+    let image = Image::of(&house.journal());
+    let bytes: usize = image.segments("sum").iter().map(|name| image.0[name].len()).sum();
+    assert!(bytes <= (256 << 10) / 8 + 8192, "{bytes}");
+    let (rows, counted) = found(&house.journal());
+    assert!(counted.calls.start > 0 && counted.calls.end == given, "{counted:?}");
+    assert_eq!(rows.values().map(|row| row.0).sum::<u64>(), given - counted.calls.start);
+    let found = verified(&house.journal());
+    assert_eq!(found.counted, given);
+    assert!(found.retired > 0);
+}
+
+#[test]
+fn finer_counts_come_back_with_a_larger_share() {
+    let (house, _) = outgrown();
+    let said = events(&house.journal()).len();
+    for (budget, restored) in [(256 << 10, false), (64 << 20, true)] {
+        let keys = Keys::load(&house.keys(), None).unwrap();
+        let options = Options { budget: Some(budget), ..Options::sealed(keys) };
+        let (mut journal, _) = Journal::open_with(&house.journal(), ORIGIN, options).unwrap();
+        journal.flush().unwrap();
+        journal.calls(&source("m"), &calls(0, 10)).unwrap();
+        journal.close().unwrap();
+        let window = summaries(&house.journal()).pop().unwrap().coverage.window.seconds();
+        let now = events(&house.journal()).split_off(said);
+        assert_eq!((window, now.len()), if restored { (1, 1) } else { (60, 0) }, "a start alone changes nothing: {now:?}");
+        assert!(now.iter().all(|event| matches!(event, Event::AuditRestored { window_s: 1, .. })), "{now:?}");
+    }
 }

@@ -13,7 +13,10 @@ use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::*;
+use edgeguard_audit::Journal;
+use edgeguard_audit::Keys;
 use edgeguard_audit::Note;
+use edgeguard_audit::Options;
 use edgeguard_audit::Trust;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::VerifierKey;
@@ -342,6 +345,46 @@ fn cases() -> Cases {
         image.0.remove(&name);
         append(image, FrameType::Retention, payload.as_bytes());
     });
+    // Counts. The second run's are frames 22 and 23: from call 15 on, 15 calls, of a second each, and one by one too.
+    let counts = |image: &mut Image, at: usize, expected: u8, now: u8| {
+        image.reseal(23, |_, payload| {
+            assert_eq!(payload[at], expected);
+            payload[at] = now;
+        });
+        image.releaf(23);
+    };
+    c.add("counts of calls that were counted before, with leaf", Said::Tampered(23, 24), |image| counts(image, 0, 15, 14));
+    c.add("counts that leave calls out, with leaf", Said::Tampered(23, 24), |image| counts(image, 0, 15, 16));
+    c.add("counts of more calls than there are, with leaf", Said::Tampered(23, 24), |image| counts(image, 1, 15, 16));
+    c.add("counts of a time that no window has, with leaf", Said::Tampered(23, 24), |image| counts(image, 2, 1, 7));
+    c.add("counts that say their calls are nowhere else, with leaf", Said::Tampered(23, 24), |image| counts(image, 3, 0, 1));
+    c.add("a frame of counts deleted", Said::Tampered(23, 24), |image| drop_frame(image, 23));
+    c.add("a frame of counts that counts nothing, with leaf", Said::Tampered(24, 25), |image| {
+        image.reseal(23, |header, payload| {
+            (header.kind, header.flags, header.n) = (FrameType::Dict, edgeguard_audit::frame::COMPRESSED, 0);
+            *payload = zstd::bulk::compress(b"", 1).unwrap();
+        });
+        image.releaf(23);
+    });
+    c.add("a segment of counts deleted", Said::Tampered(10, 11), |image| {
+        let name = image.segments("sum").remove(0);
+        image.0.remove(&name);
+    });
+    c.add("a deletion of counts that nobody signed", Said::Tampered(0, end + 1), |image| {
+        let name = image.segments("sum").remove(0);
+        let rows = image.frame(11).2.n;
+        let payload = format!(r#"{{"segment":"{name}","frames":[[10,2]],"first_seq":0,"next_seq":{rows},"bytes":1,"counted":[0,15]}}"#);
+        image.0.remove(&name);
+        append(image, FrameType::Retention, payload.as_bytes());
+    });
+    c.add("a deletion of calls that are not counted", Said::Tampered(end, end + 1), |image| {
+        let name = image.segments("d").remove(1);
+        let payload = format!(r#"{{"segment":"{name}","frames":[[17,4]],"first_seq":15,"next_seq":31,"bytes":1}}"#);
+        append(image, FrameType::Retention, payload.as_bytes());
+    });
+    let old = crowded();
+    let (image, key) = (Image::of(&old.journal()), edgeguard_audit::verify(&old.journal(), |_, _| {}).identity);
+    c.case("counts and calls deleted in order, some only counted", Said::Ok, image).key = Some(key);
     let foreign_anchor = other.checkpoints().pop().unwrap();
     c.add("an anchor of another journal among the frames", Said::Tampered(0, end + 1), |image| {
         append(image, FrameType::Anchor, foreign_anchor.as_bytes());
@@ -356,6 +399,23 @@ fn cases() -> Cases {
         image.reseal(6, |_, bytes| *bytes = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap());
     });
     c
+}
+
+/// A journal whose budget is much too small: calls and counts were deleted in order.
+fn crowded() -> House {
+    let house = House::new();
+    for round in 0..30u64 {
+        let keys = Keys::load(&house.keys(), None).unwrap();
+        let options = Options { budget: Some(64 << 10), ..Options::sealed(keys) };
+        let (mut journal, _) = Journal::open_with(&house.journal(), ORIGIN, options).unwrap();
+        journal.set_detail(round % 3 != 1);
+        for part in 0..4 {
+            journal.calls(&source("m"), &batch(round * 400 + part * 100, 100)).unwrap();
+        }
+        journal.flush().unwrap();
+        journal.close().unwrap();
+    }
+    house
 }
 
 /// Whoever has copied the key files.
@@ -406,6 +466,28 @@ fn append(image: &mut Image, kind: FrameType, payload: &[u8]) {
 }
 
 #[test]
+fn counts_that_were_signed_and_are_wrong_show_while_their_calls_are_there() {
+    let house = House::sealed();
+    house.fill();
+    let thief = Thief::of(&house);
+    let mut image = Image::of(&house.journal());
+    let (end, number) = (image.count(), number_of(&image, FrameType::Summary, 1));
+    image.reseal(number, |_, payload| {
+        // The last byte is the last row's time of its last call.
+        let mut columns = zstd::bulk::decompress(&payload[4..], 1 << 20).unwrap();
+        *columns.last_mut().unwrap() += 1;
+        payload.truncate(4);
+        payload.extend(zstd::bulk::compress(&columns, 1).unwrap());
+    });
+    image.releaf(number);
+    let text = format!("{ORIGIN}\n{end}\n{}\n", image.root(end));
+    image.0.insert("checkpoints".into(), format!("{}\n", thief.sign(&text, 2)).into_bytes());
+    let dir = image.restore();
+    let verdict = |contents| said(&verify_with(dir.path(), &Trust { contents, ..Trust::default() }, |_, _| {}).verdict);
+    assert_eq!((verdict(false), verdict(true)), (Said::Ok, Said::Tampered(number, number + 1)));
+}
+
+#[test]
 fn every_case_gets_its_verdict_and_its_range() {
     let Cases { key, cases, .. } = cases();
     let mut wrong = Vec::new();
@@ -413,9 +495,13 @@ fn every_case_gets_its_verdict_and_its_range() {
         let dir = case.image.restore();
         let identity: VerifierKey = case.key.as_ref().unwrap_or(&key).parse().unwrap();
         let anchors = case.anchors.iter().map(|note| Note::parse(note).unwrap()).collect();
-        let found = verify_with(dir.path(), &Trust { identity: Some(identity), anchors, ..Trust::default() }, |_, _| {});
-        if said(&found.verdict) != case.said {
-            wrong.push(format!("{}: expected {:?}, found {:?}", case.name, case.said, found.verdict));
+        let trust = Trust { identity: Some(identity), anchors, ..Trust::default() };
+        // Whether seals are believed for what they are over, or every call is read: nobody here has signed what is wrong.
+        for contents in [false, true] {
+            let found = verify_with(dir.path(), &Trust { contents, ..trust.clone() }, |_, _| {});
+            if said(&found.verdict) != case.said {
+                wrong.push(format!("{} (contents: {contents}): expected {:?}, found {:?}", case.name, case.said, found.verdict));
+            }
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));

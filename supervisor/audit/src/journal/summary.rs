@@ -52,11 +52,13 @@ pub(crate) struct Counter {
     detail: bool,
     /// Calls that were only counted come right behind the last one in the segment of calls.
     pub gap: bool,
+    /// Counts were written since their share of the budget was looked at.
+    pub grew: bool,
 }
 
 impl Counter {
-    /// Goes on behind calls that are counted.
-    pub fn new(writer: Writer, counted: u64) -> Self {
+    /// Goes on behind calls that are counted, in windows of that length.
+    pub fn new(writer: Writer, counted: u64, window: Window) -> Self {
         Self {
             writer,
             interner: Interner::default(),
@@ -64,9 +66,10 @@ impl Counter {
             new_keys: Vec::new(),
             tallies: VecDeque::new(),
             next: counted,
-            window: Window::default(),
+            window,
             detail: true,
             gap: false,
+            grew: true,
         }
     }
 
@@ -88,7 +91,7 @@ impl Counter {
     /// Counts the next call. `sources` are those of its buffer, as far as the last tally has numbers for them.
     fn count(&mut self, record: &Record, place: usize, source: &Source, text: Option<&[u8]>, sources: &mut Vec<Option<u32>>) {
         for _ in 0..2 {
-            if let Some(tally) = self.tallies.back_mut() {
+            if let Some(tally) = self.tallies.back_mut().filter(|tally| !tally.is_over(record.time_ns)) {
                 if sources.len() <= place {
                     sources.resize(place + 1, None);
                 }
@@ -115,6 +118,18 @@ impl Counter {
             self.tallies.pop_back();
         }
         self.tallies.push_back(Tally::new(self.next, self.window, self.detail));
+    }
+
+    pub const fn window(&self) -> Window {
+        self.window
+    }
+
+    /// Rows are of windows of this length from the next call on.
+    pub fn set_window(&mut self, window: Window) {
+        if self.window != window {
+            self.window = window;
+            self.turn();
+        }
     }
 
     /// After how long the last tally is to be written.
@@ -198,6 +213,7 @@ impl Journal {
         let t0_real = tally.offset.map_or(header.t0_real, |offset| first.wrapping_add(offset));
         self.write(Tier::Summary, Header { span_us, t0_real, ..header }, &payload)?;
         self.counter.new_keys.clear();
+        self.counter.grew = true;
         Ok(())
     }
 
@@ -225,7 +241,10 @@ impl Journal {
         let mut payload = Vec::new();
         tally.coverage.put(&mut payload);
         let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
-        payload.append(&mut compress(&raw)?);
+        payload.append(&mut match raw.len() {
+            0..SMALL => zstd::bulk::compress(&raw, SMALL_LEVEL).map_err(JournalError::Compress)?,
+            _ => compress(&raw)?,
+        });
         let dict = interner.peek_new().map(&mut compress).transpose()?;
         Ok((dict, payload))
     }
@@ -298,6 +317,9 @@ impl Journal {
     }
 }
 
-/// Counts are in a frame after this long, if calls are in frames of their own.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// Counts are in a frame after this long at the latest, if calls are in frames of their own.
+const WRITE_WITHIN: Duration = Duration::from_secs(12);
 const SAME_BOOT_NS: u64 = 100_000_000;
+/// What is small comes seldom, and stays long: it is worth a better compression.
+const SMALL: usize = 8 << 10;
+const SMALL_LEVEL: i32 = 19;

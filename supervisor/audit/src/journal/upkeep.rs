@@ -1,13 +1,16 @@
-//! What a sealed journal does beside recording: it answers who asks whether it is alive, keeps others' signatures, and lets old calls go.
+//! What a sealed journal does beside recording: it answers who asks whether it is alive, keeps others' signatures, and lets old calls and counts go.
 //!
 //! Runs in: daemon, on the journal's thread.
 //! Does not: delete a segment before the frame that says so is sealed, nor one that is damaged.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use crate::clock::realtime_ns;
 use crate::error::JournalError;
+use crate::event::Event;
 use crate::frame::FrameType;
+use crate::frame::HEADER_LEN;
 use crate::journal::Journal;
 use crate::leaves::LEAF_LEN;
 use crate::note::Note;
@@ -16,11 +19,12 @@ use crate::note::VerifierKey;
 use crate::payload::Retention;
 use crate::seal::Sealer;
 use crate::segment;
-use crate::segment::Scan;
 use crate::segment::Stop;
 use crate::segment::Tier;
 use crate::statement::Checkpoint;
 use crate::statement::NONCE_LEN;
+use crate::summary::Coverage;
+use crate::summary::Window;
 use crate::tree::Tree;
 
 impl Journal {
@@ -72,13 +76,52 @@ impl Journal {
     /// Bytes of calls that the budgets leave; nothing without a budget.
     pub(super) fn detail_keep(&self) -> Result<Option<u64>, JournalError> {
         let Some(budget) = self.budget else { return Ok(self.detail_budget) };
-        let mut others = self.next_frame.saturating_mul(LEAF_LEN);
-        for (_, path) in segment::list(&self.dir, Tier::Security).map_err(JournalError::io("list segments", &self.dir))? {
-            others += std::fs::metadata(&path).map_err(JournalError::io("read a segment", &self.dir))?.len();
+        let mut others = self.next_frame.saturating_mul(LEAF_LEN).saturating_add(self.reserve.bytes());
+        for tier in [Tier::Security, Tier::Summary] {
+            others = self.segments(tier)?.iter().map(|(_, _, len)| len).fold(others, |sum, len| sum.saturating_add(*len));
         }
         // Who causes many events does not get the calls deleted by it.
         let keep = budget.saturating_sub(others).max(budget / 2);
         Ok(Some(self.detail_budget.map_or(keep, |detail| detail.min(keep))))
+    }
+
+    /// The segments of a tier: first frame, path and length.
+    fn segments(&self, tier: Tier) -> Result<VecDeque<(u64, PathBuf, u64)>, JournalError> {
+        let io = |what| JournalError::io(what, &self.dir);
+        let mut segments = VecDeque::new();
+        for (first, path) in segment::list(&self.dir, tier).map_err(io("list segments"))? {
+            let len = std::fs::metadata(&path).map_err(io("read a segment"))?.len();
+            segments.push_back((first, path, len));
+        }
+        Ok(segments)
+    }
+
+    /// Keeps the counts within their share of the budget, an eighth: windows become longer when half of it is used, and once more at three quarters; the
+    /// oldest counts go when all of it is.
+    pub(super) fn fit_summaries(&mut self) -> Result<(), JournalError> {
+        let Some(share) = self.budget.map(|budget| budget / SUMMARY_SHARE).filter(|_| self.counter.grew) else { return Ok(()) };
+        let mut segments = self.segments(Tier::Summary)?;
+        // Of the one that is being written, what is used of it.
+        if let (Some(last), Some(segment)) = (segments.back_mut(), &self.counter.writer.segment) {
+            last.2 = segment.used();
+        }
+        let bytes = segments.iter().map(|(_, _, len)| len).sum::<u64>();
+        let window = match bytes.saturating_mul(4) / share.max(1) {
+            0..2 => Window::Second,
+            2 => Window::TenSeconds,
+            _ => Window::Minute,
+        };
+        let window_s = window.seconds();
+        let before = self.counter.window();
+        if window > before {
+            self.event(&Event::AuditDegraded { window_s, bytes, share })?;
+        } else if window < before {
+            self.event(&Event::AuditRestored { window_s, bytes, share })?;
+        }
+        self.counter.set_window(window);
+        self.retire(Tier::Summary, segments, share)?;
+        self.counter.grew = false;
+        Ok(())
     }
 
     /// Deletes the oldest segments of calls until they take at most `keep` bytes; the one being written stays. For each, a frame that lists what
@@ -90,24 +133,25 @@ impl Journal {
         if self.sealer.is_none() {
             return Err(JournalError::Unsealed);
         }
-        let io = |what| JournalError::io(what, &self.dir);
-        let mut segments = VecDeque::new();
-        for (first, path) in segment::list(&self.dir, Tier::Detail).map_err(io("list segments"))? {
-            let len = std::fs::metadata(&path).map_err(io("read a segment"))?.len();
-            segments.push_back((first, path, len));
-        }
+        let segments = self.segments(Tier::Detail)?;
         // What is deleted is counted before.
         if segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep {
             self.write_summaries()?;
         }
+        self.retire(Tier::Detail, segments, keep)
+    }
+
+    fn retire(&mut self, tier: Tier, mut segments: VecDeque<(u64, PathBuf, u64)>, keep: u64) -> Result<usize, JournalError> {
         let mut gone = 0;
-        while segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep && (segments.len() > 1 || self.detail.segment.is_none()) {
+        // The last counts say how far counting has come.
+        let all = tier == Tier::Detail && self.detail.segment.is_none();
+        while segments.iter().map(|(_, _, len)| len).sum::<u64>() > keep && (segments.len() > 1 || all) {
             let Some((first, path, _)) = segments.pop_front() else { break };
             let bytes = segment::read(&path).map_err(JournalError::io("read a segment", &self.dir))?;
-            let Some(retention) = retention(&segment::scan(&bytes), first, bytes.len()) else { break };
+            let Some(retention) = retention(tier, &bytes, first) else { break };
             self.own_frame(FrameType::Retention, &retention)?;
             self.sync_files()?;
-            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir.join(Tier::Detail.folder())));
+            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir.join(tier.folder())));
             removed.map_err(JournalError::io("delete a segment", &self.dir))?;
             gone += 1;
         }
@@ -116,7 +160,8 @@ impl Journal {
 }
 
 /// What a whole segment holds, for the frame that says that it goes; nothing for one that is damaged or empty.
-fn retention(scan: &Scan, first: u64, len: usize) -> Option<Retention> {
+fn retention(tier: Tier, bytes: &[u8], first: u64) -> Option<Retention> {
+    let scan = segment::scan(bytes);
     let mut frames: Vec<(u64, u64)> = Vec::new();
     for (_, header) in &scan.frames {
         match frames.last_mut() {
@@ -127,14 +172,28 @@ fn retention(scan: &Scan, first: u64, len: usize) -> Option<Retention> {
     let (_, head) = scan.frames.first()?;
     let (_, last) = scan.frames.last()?;
     let next_seq = last.first_seq.saturating_add(last.n.into());
-    let segment = crate::cursor::segment_name(Tier::Detail, first);
+    let mut counted: Option<(u64, u64)> = None;
+    let mut only_counted: Vec<(u64, u64)> = Vec::new();
+    for (at, _) in scan.frames.iter().filter(|(_, header)| header.kind == FrameType::Summary) {
+        let Coverage { calls, detail, .. } = Coverage::get(&mut bytes.get(at + HEADER_LEN..)?).ok()?;
+        counted = Some((counted.map_or(calls.start, |(from, _)| from), calls.end));
+        match only_counted.last_mut() {
+            _ if detail => {}
+            Some((_, next)) if *next == calls.start => *next = calls.end,
+            _ => only_counted.push((calls.start, calls.end)),
+        }
+    }
+    let segment = crate::cursor::segment_name(tier, first);
     (scan.stop == Stop::Clean).then_some(Retention {
         segment,
         frames,
         first_seq: head.first_seq,
         next_seq,
-        bytes: len as u64,
-        counted: None,
-        only_counted: Vec::new(),
+        bytes: bytes.len() as u64,
+        counted,
+        only_counted,
     })
 }
+
+/// Counts may take this part of the budget.
+const SUMMARY_SHARE: u64 = 8;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::columns::ShapeHasher;
@@ -31,6 +32,8 @@ pub(crate) struct Tally {
     pub offset: Option<u64>,
     /// Since when calls have been in it.
     pub since: Instant,
+    /// The [round](ROUND_NS) that the first call was made in.
+    round: Option<u64>,
     places: HashMap<[u64; 3], u32, BuildHasherDefault<ShapeHasher>>,
     text_numbers: HashMap<Box<[u8]>, u32>,
     source_numbers: HashMap<Source, u32>,
@@ -102,6 +105,7 @@ impl Tally {
             sources: Vec::new(),
             offset: None,
             since: Instant::now(),
+            round: None,
             places: HashMap::default(),
             text_numbers: HashMap::new(),
             source_numbers: HashMap::new(),
@@ -111,6 +115,12 @@ impl Tally {
 
     pub fn is_empty(&self) -> bool {
         self.coverage.calls.is_empty()
+    }
+
+    /// Whether a call of this time belongs into another tally, so that no window is cut in two. A worker may lie about its times, and does not get a frame
+    /// for each of them.
+    pub fn is_over(&self, time_ns: u64) -> bool {
+        self.round.is_some_and(|round| time_ns / ROUND_NS > round) && self.since.elapsed() >= LEAST
     }
 
     /// The number of a source in this tally.
@@ -162,6 +172,7 @@ impl Tally {
             row.first = row.first.min(sums.first);
             row.last = row.last.max(sums.last);
         }
+        self.round.get_or_insert(sums.first / ROUND_NS);
         self.coverage.calls.end = self.coverage.calls.end.saturating_add(sums.calls);
         true
     }
@@ -199,6 +210,10 @@ impl Cell {
     }
 }
 
+/// A tally ends when a multiple of so many nanoseconds of `CLOCK_BOOTTIME` is passed.
+const ROUND_NS: u64 = 10_000_000_000;
+/// Calls of less time than this are not put into a frame for their times.
+const LEAST: Duration = Duration::from_secs(2);
 /// Bytes of texts in one tally: they stand in one `Dict` frame, whose payload has at most 1 MiB.
 const MAX_NAMES: usize = 128 << 10;
 /// Sources in one tally, for the same reason.
