@@ -1,7 +1,7 @@
-//! How fast a journal is searched.
+//! How fast a journal is searched, checked and looked into.
 //!
 //! Run with `cargo run --release -p edgeguard-audit --example scan [FOLDER [MIB]]`: writes a journal of that size (256 MiB) of what an inference module
-//! does, with an event every hundred thousand calls, and looks for things in it. With a folder, the journal stays there for `edgeguard audit search`.
+//! does, with an event every hundred thousand calls, and looks for things in it. With a folder, the journal stays there for `edgeguard audit search`, and one that is there is read and not written.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::path::Path;
@@ -11,13 +11,16 @@ use edgeguard_audit::CallId;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Outcome;
+use edgeguard_audit::Position;
 use edgeguard_audit::Record;
+use edgeguard_audit::Sought;
 use edgeguard_audit::Source;
 use edgeguard_audit::boottime_ns;
 use edgeguard_audit::call_id;
 use edgeguard_audit::read::Content;
-use edgeguard_audit::scan::CallView;
+use edgeguard_audit::read::Reader;
 use edgeguard_audit::scan::Wanted;
+use edgeguard_audit::scan::Wants;
 use edgeguard_audit::scan::scan;
 
 /// A generator of noise (splitmix64), so that every run sees the same trace.
@@ -67,7 +70,13 @@ fn write(dir: &Path, bytes: u64) {
         calls += batch.len() as u64;
         journal.calls(&source, &batch).unwrap();
         journal
-            .event(&Event::InvocationStarted { id: "i".into(), module: "voice-gate".into(), instance: "w".into(), peer_uid: 7 })
+            .event(&Event::InvocationStarted {
+                id: "i".into(),
+                module: "voice-gate".into(),
+                instance: "w".into(),
+                peer_uid: 7,
+                ring: Some(0),
+            })
             .unwrap();
     }
     let stats = journal.close().unwrap();
@@ -83,9 +92,7 @@ fn write(dir: &Path, bytes: u64) {
 /// The trace is that long, and a frame does not begin after it was written.
 const AN_HOUR: u64 = 3_600_000_000_000;
 
-type Wants = dyn Fn(&CallView<'_>) -> Option<bool>;
-
-fn search(dir: &Path, what: &str, since: u64, call: Option<&Wants>) {
+fn search(dir: &Path, what: &str, since: u64, call: Option<&Wants<'_>>) {
     let began = Instant::now();
     let mut found = 0;
     let wanted = Wanted { since, until: u64::MAX, events: true, call };
@@ -102,11 +109,42 @@ fn search(dir: &Path, what: &str, since: u64, call: Option<&Wants>) {
     println!("search   {what:52} {seconds:6.2} s   {found:>9} found, {:6.1} MB read", done.bytes as f64 / 1e6);
 }
 
+/// How fast it is checked, by its seals and with every call read.
+fn verify(dir: &Path) {
+    for contents in [false, true] {
+        let trust = edgeguard_audit::Trust { contents, ..edgeguard_audit::Trust::default() };
+        let began = Instant::now();
+        let found = edgeguard_audit::verify_with(dir, &trust, |_, _| {});
+        assert_eq!(found.verdict, edgeguard_audit::Verdict::Ok);
+        let (seconds, gb) = (began.elapsed().as_secs_f64(), found.bytes as f64 / 1e9);
+        let what = if contents { "every call, and every count held against them" } else { "by its seals" };
+        println!("verify   {what:52} {seconds:6.2} s   {:.2} GB/s, {:.1} M calls/s", gb / seconds, found.records as f64 / seconds / 1e6);
+    }
+}
+
+/// How fast entries here and there are found by their ids.
+fn show(dir: &Path) {
+    let frames = Reader::open(dir).unwrap().frames().unwrap();
+    let began = Instant::now();
+    for part in 0..10 {
+        let position = Position { epoch: 0, frame: frames * part / 10, index: 0 };
+        let sought = Sought::parse(&position.uid("bench").to_string()).unwrap();
+        let mut reader = Reader::open_at(dir, sought.frame()).unwrap();
+        let frame = reader.next_frame().unwrap().unwrap();
+        assert_eq!(frame.header.frame_no, position.frame);
+        drop(reader.decode(&frame).unwrap());
+    }
+    println!("show     {:52} {:6.4} s", "an entry by its id", began.elapsed().as_secs_f64() / 10.0);
+}
+
 fn main() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = std::env::args_os().nth(1).map_or_else(|| scratch.path().to_owned(), Into::into);
     let mib: u64 = std::env::args().nth(2).map_or(256, |mib| mib.parse().unwrap());
-    write(&dir, mib << 20);
+    // Calls of a journal that is there already, and still there for the next measurement.
+    if !dir.join("leaves").exists() {
+        write(&dir, mib << 20);
+    }
     let mut last = 0;
     let events = Wanted { since: 0, until: u64::MAX, events: false, call: None };
     scan(
@@ -124,4 +162,6 @@ fn main() {
     search(&dir, "calls with a certain path", 0, Some(&|call| Some(call.text.is_some_and(|text| text.ends_with(b"camera-3/000997.wav")))));
     search(&dir, "calls that took long", 0, Some(&|call| call.whole.then_some(call.record.took_ns > 269_999)));
     search(&dir, "all calls of the last second", last - 1_000_000_000, Some(&|_| Some(true)));
+    verify(&dir);
+    show(&dir);
 }

@@ -3,8 +3,12 @@
 //! Runs in: CLI, with the rights of whoever calls it; the daemon may be writing meanwhile.
 //! Does not: prove anything, which is [`crate::verify()`]'s work. A frame is checked by its checksums, not by its leaf.
 //!
+//! Segments of calls are read on all processors, and what is found is handed over in the order of frames.
+//!
 //! Every header is read, and nothing else of a frame whose time is out of the bounds. Headers, not the order of segments, decide that: a clock that
 //! was set back must not hide anything. Of a frame of calls that is in the bounds, the shapes are looked at first, some tens for thousands of calls.
+
+mod ahead;
 
 use std::fs::File;
 use std::io;
@@ -24,6 +28,7 @@ use crate::read::Count;
 use crate::read::Frame;
 use crate::read::ReadError;
 use crate::read::Reader;
+use crate::scan::ahead::Ahead;
 use crate::segment;
 use crate::segment::Tier;
 
@@ -39,8 +44,11 @@ pub struct Wanted<'a> {
     pub events: bool,
     /// Which calls are handed over: `Some(false)` for one that is not; `None` only where [`CallView::whole`] is not set, if the rest decides. Without
     /// it, no call is looked at.
-    pub call: Option<&'a dyn Fn(&CallView<'_>) -> Option<bool>>,
+    pub call: Option<&'a Wants<'a>>,
 }
+
+/// Whether a call is wanted. It is asked on several threads at once.
+pub type Wants<'a> = dyn Fn(&CallView<'_>) -> Option<bool> + Sync + 'a;
 
 /// How a scan went, so far or in the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,30 +72,41 @@ pub type Take<'a> = dyn FnMut(Tier, &Header, Option<Content>) -> bool + 'a;
 /// [`ReadError::Io`]
 pub fn scan(dir: &Path, wanted: &Wanted<'_>, take: &mut Take<'_>, progress: &mut dyn FnMut(&Scanned)) -> Result<Scanned, ReadError> {
     let mut reader = Reader::open(dir)?;
-    let mut tiers = [Walk::new(dir, Tier::Security)?, Walk::new(dir, Tier::Detail)?, Walk::new(dir, Tier::Summary)?];
+    let mut tiers = [Walk::new(dir, Tier::Security)?, Walk::new(dir, Tier::Summary)?];
     let mut done = Scanned { of: reader.frames()?, ..Scanned::default() };
-    loop {
-        let mut next = None;
-        for tier in &mut tiers {
-            if let Some(header) = tier.peek(&mut done)? {
-                next = Some(next.map_or(header.frame_no, |other: u64| other.min(header.frame_no)));
+    std::thread::scope(|scope| {
+        let mut calls = Ahead::start(scope, dir, wanted, done.of)?;
+        loop {
+            let mut next = calls.peek(&mut done)?;
+            for tier in &mut tiers {
+                if let Some(header) = tier.peek(&mut done)? {
+                    next = Some(next.map_or(header.frame_no, |other| other.min(header.frame_no)));
+                }
+            }
+            // A frame without a leaf is not finished.
+            let Some(number) = next.filter(|number| *number < done.of) else { break };
+            let walk = tiers.iter_mut().find_map(|walk| walk.next.filter(|header| header.frame_no == number).map(|header| (walk, header)));
+            let (tier, header, content) = match walk {
+                Some((walk, header)) => {
+                    let content = walk.content(&header, wanted, &mut reader, &mut done)?;
+                    walk.step(&header);
+                    (walk.tier, header, content)
+                }
+                None => match calls.take() {
+                    Some((header, content)) => (Tier::Detail, header, content),
+                    None => break,
+                },
+            };
+            done.frames += 1;
+            if done.frames.is_multiple_of(PROGRESS_EVERY) {
+                progress(&done);
+            }
+            if !take(tier, &header, content) {
+                break;
             }
         }
-        // A frame without a leaf is not finished.
-        let Some(number) = next.filter(|number| *number < done.of) else { break };
-        let Some(walk) = tiers.iter_mut().find(|walk| walk.next.is_some_and(|header| header.frame_no == number)) else { break };
-        let Some(header) = walk.next else { break };
-        let content = walk.content(&header, wanted, &mut reader, &mut done)?;
-        walk.step(&header);
-        done.frames += 1;
-        if done.frames.is_multiple_of(PROGRESS_EVERY) {
-            progress(&done);
-        }
-        if !take(walk.tier, &header, content) {
-            break;
-        }
-    }
-    Ok(done)
+        Ok(done)
+    })
 }
 
 /// How counting went.
@@ -173,7 +192,12 @@ impl Walk {
     fn new(dir: &Path, tier: Tier) -> Result<Self, ReadError> {
         let mut segments = segment::list(dir, tier).map_err(io_error(&dir.join(tier.folder())))?;
         segments.reverse();
-        Ok(Self { tier, segments, current: None, offset: 0, next: None, least: 0, unread: Vec::new() })
+        Ok(Self::of(tier, segments, 0))
+    }
+
+    /// These segments, the last first; no frame has a number below `least`.
+    const fn of(tier: Tier, segments: Vec<(u64, PathBuf)>, least: u64) -> Self {
+        Self { tier, segments, current: None, offset: 0, next: None, least, unread: Vec::new() }
     }
 
     /// The header of the next frame; nothing at the end.

@@ -15,6 +15,7 @@ use edgeguard_audit::read::ReadError;
 use edgeguard_audit::rfc3339;
 use edgeguard_audit::scan::CallView;
 use edgeguard_audit::scan::Wanted;
+use edgeguard_audit::scan::Wants;
 use edgeguard_audit::scan::scan;
 
 use self::grammar::Expr;
@@ -82,12 +83,8 @@ fn search(args: &SearchArgs, expr: &Expr) -> Result<ExitCode, ReadError> {
         if call.record.outcome == edgeguard_audit::Outcome::Denied { Some(false) } else { matches(expr, Subject::Call(call)) }
     };
     let calls = matches(expr, Subject::AnyCall) != Some(false);
-    let wanted = Wanted {
-        since,
-        until,
-        events: matches(expr, Subject::AnyEvent) != Some(false),
-        call: calls.then_some(&wants_call as &dyn Fn(&CallView<'_>) -> Option<bool>),
-    };
+    let wanted =
+        Wanted { since, until, events: matches(expr, Subject::AnyEvent) != Some(false), call: calls.then_some(&wants_call as &Wants<'_>) };
     let origin = super::origin(&args.place.dir)?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut found = 0u64;
