@@ -19,6 +19,8 @@ use edgeguard_audit::Trust;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::Verification;
 use edgeguard_audit::call_id;
+use edgeguard_audit::encode::Gap;
+use edgeguard_audit::encode::Why;
 use edgeguard_audit::frame::FrameType;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Counts;
@@ -239,6 +241,8 @@ fn calls_that_are_only_counted_have_numbers_and_no_frames() {
     assert_eq!(kinds, [(0..500, true), (500..8500, false), (8500..8540, true)]);
     let found = verified(&house.journal());
     assert_eq!((found.records, found.counted, found.recounted), (540, 8540, 540));
+    let gap = |first, next| Gap::of_calls(&house.journal(), first, next).unwrap().why;
+    assert_eq!((gap(500, 8500), gap(600, 8500), gap(400, 8500), gap(500, 8501)), (Why::Counted, Why::Counted, Why::Damaged, Why::Damaged));
     // The numbers go on behind them also where nothing else says so.
     let (mut journal, _) = house.open();
     journal.set_detail(false);

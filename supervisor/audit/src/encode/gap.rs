@@ -27,6 +27,8 @@ pub struct Gap {
 pub enum Why {
     /// Their segments were deleted because the journal's budget was used up, and the journal says so.
     Deleted,
+    /// They, or some of them, were only counted, and the journal says so.
+    Counted,
     /// They are damaged, or gone and nothing says why.
     Damaged,
 }
@@ -37,7 +39,13 @@ impl Gap {
     /// # Errors
     /// What the kernel said.
     pub fn of_calls(journal: &Path, first: u64, next: u64) -> io::Result<Self> {
-        let why = if Retired::look(journal)?.covers(first, next) { Why::Deleted } else { Why::Damaged };
+        let mut retired = Retired::look(journal)?;
+        let why = if retired.covers(first, next) {
+            Why::Deleted
+        } else {
+            retired.also_counted(journal)?;
+            if retired.covers(first, next) { Why::Counted } else { Why::Damaged }
+        };
         Ok(Self { tier: Tier::Detail, first, next, why })
     }
 
@@ -59,6 +67,7 @@ impl Gap {
         let what = if self.tier == Tier::Detail { "calls" } else { "events" };
         let why = match self.why {
             Why::Deleted => "were deleted for the journal's budget before they were handed over",
+            Why::Counted => "were counted and not kept one by one",
             Why::Damaged => "are damaged or gone, and nothing in the journal says why",
         };
         format!("{} {what} {why}", self.count())

@@ -12,6 +12,7 @@ use crate::frame::HEADER_LEN;
 use crate::payload::Retention;
 use crate::segment;
 use crate::segment::Tier;
+use crate::summary::Coverage;
 
 /// What the journal says of its deleted segments.
 #[derive(Debug, Default)]
@@ -62,6 +63,20 @@ impl Retired {
             }
         }
         Ok(found)
+    }
+
+    /// Also passes over calls that were only counted, as the counts that are there say.
+    pub fn also_counted(&mut self, dir: &Path) -> io::Result<()> {
+        for (_, path) in segment::list(dir, Tier::Summary)? {
+            let bytes = segment::read(&path)?;
+            for (at, header) in segment::scan(&bytes).frames.iter().filter(|(_, header)| header.kind == FrameType::Summary) {
+                let coverage = bytes.get(at + HEADER_LEN..at + header.len()).map(|mut payload| Coverage::get(&mut payload));
+                if let Some(Ok(Coverage { calls, detail: false, .. })) = coverage {
+                    self.calls.entry(calls.start).or_insert(calls.end);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The first of these frames that nobody says was deleted.
