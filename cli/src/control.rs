@@ -325,7 +325,34 @@ fn status_in_words(status: &Value) -> String {
         status["uptime_s"]
     );
     let journal = if status["journal"]["usable"] == true { "takes records" } else { "TAKES NO RECORDS: nothing new begins" };
-    let _ = writeln!(text, "journal {journal}\n");
+    let _ = writeln!(text, "journal {journal}");
+    let export = &status["export"];
+    match export["state"].as_str() {
+        Some("stale") => {
+            let age = export["age_s"].as_u64().map_or("before this boot".to_owned(), |age| format!("{age} s ago"));
+            let _ = writeln!(text, "export  THE EXPORTER IS SILENT, last heard {age}: `systemctl status edgeguard-export`");
+        }
+        Some("unreadable") => {
+            let _ = writeln!(text, "export  cannot be told: the exporter's status is not one ({})", word(&export["problem"]));
+        }
+        _ => {}
+    }
+    for sink in export["sinks"].as_array().into_iter().flatten() {
+        let state = if sink["delivering"] == true { "delivering" } else { "WAITING" };
+        let problem =
+            sink["problem"].as_str().filter(|problem| !problem.is_empty()).map_or(String::new(), |problem| format!(": {problem}"));
+        let gone = sink["gone"].as_u64().filter(|gone| *gone > 0).map_or(String::new(), |gone| format!(", {gone} entries gone before"));
+        let _ = writeln!(
+            text,
+            "export  {} ({}) {state} · {} frames behind · {} entries acknowledged · checkpoint over {} frames{gone}{problem}",
+            word(&sink["name"]),
+            word(&sink["kind"]),
+            sink["frames_behind"],
+            sink["acknowledged"],
+            sink["checkpoint_frames"]
+        );
+    }
+    text.push('\n');
     for module in status["modules"].as_array().into_iter().flatten() {
         let counts = &module["invocations"];
         let _ = writeln!(text, "{}  {}", word(&module["name"]), word(&module["state"]));

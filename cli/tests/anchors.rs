@@ -185,7 +185,10 @@ fn received(checkpoints: &[&str]) -> String {
     };
     let lines: String = checkpoints.iter().map(|note| format!("Nov 23 04:00:00 gateway-7 edgeguard: {}\n", line(note))).collect();
     let foreign = line(&checkpoints[0].replace("gateway-7", "gateway-8"));
-    format!("Nov 23 04:00:00 gateway-7 sshd: {{no json\n{foreign}\n{lines}{}", &lines[..lines.len() - 20])
+    format!(
+        "Nov 23 04:00:00 gateway-7 cron: a line of no JSON\nNov 23 04:00:00 gateway-7 sshd: {{no json\n{foreign}\n{lines}{}",
+        &lines[..lines.len() - 20]
+    )
 }
 
 #[test]
@@ -193,9 +196,12 @@ fn a_receivers_copy_anchors_what_it_has_and_tells_of_every_history_in_it() {
     let place = Place::new();
     place.keep("gw.key", &["checkpoint", "--key"]);
     place.keep("first.note", &["checkpoint"]);
-    let cut = |name: &str| assert!(Command::new("cp").args(["-r", "audit", name]).current_dir(place.0.path()).status().unwrap().success());
+    // Whoever puts back the journal puts back its keys too, or it would be called damaged.
+    let copy =
+        |from: &str, to: &str| assert!(Command::new("cp").args(["-r", from, to]).current_dir(place.0.path()).status().unwrap().success());
     let note = |name: &str| fs::read_to_string(place.path(name)).unwrap();
-    cut("before");
+    copy("audit", "before");
+    copy("keys", "keys-before");
     place.write(2);
     place.keep("second.note", &["checkpoint"]);
     fs::write(place.path("received"), received(&[&note("first.note"), &note("second.note")])).unwrap();
@@ -207,6 +213,8 @@ fn a_receivers_copy_anchors_what_it_has_and_tells_of_every_history_in_it() {
     // The journal goes back to what it was, and on from there to more than there was: its last checkpoint is at the receiver too.
     fs::remove_dir_all(place.path("audit")).unwrap();
     fs::rename(place.path("before"), place.path("audit")).unwrap();
+    fs::remove_dir_all(place.path("keys")).unwrap();
+    fs::rename(place.path("keys-before"), place.path("keys")).unwrap();
     assert_eq!(place.code(&["verify", "--key", "gw.key"]), Some(0), "by itself it is whole");
     assert_eq!(place.code(&["verify", "--anchors", "received", "--key", "gw.key"]), Some(7));
     place.write(40);
@@ -230,7 +238,7 @@ fn a_receivers_copy_without_a_checkpoint_of_this_journal_is_no_anchor() {
     let made_up = note
         .replacen("\n\n", "\n\n\u{2014} x AAAAAAAAAAAA\n", 1)
         .lines()
-        .take(4)
+        .take(5)
         .fold(String::new(), |text, line| format!("{text}{line}\n"));
     fs::write(place.path("received"), received(&[&made_up])).unwrap();
     place.keep("gw.key", &["checkpoint", "--key"]);

@@ -21,7 +21,8 @@ use edgeguard_audit::proof;
 use super::checkpoint;
 use crate::output;
 
-/// The checkpoints of a file of `--anchors`: signed notes one behind the other, or, where its first line holds a `{`, a receiver's copy.
+/// The checkpoints of a file of `--anchors`: a receiver's copy, if there is a `{` in its first 64 KiB, which notes do not have; else signed notes, one behind
+/// the other.
 ///
 /// # Errors
 /// In words: the file cannot be read, or holds no checkpoint of this journal.
@@ -32,18 +33,21 @@ pub(super) fn anchors(path: &Path, journal: &Path, key: Option<&VerifierKey>) ->
     } else {
         Box::new(BufReader::with_capacity(1 << 16, std::fs::File::open(path).map_err(failed)?))
     };
-    let mut first = String::new();
-    while let Some(line) = next_line(&mut reader).map_err(failed)? {
-        first = line;
-        if !first.trim().is_empty() {
-            break;
+    let (mut head, mut first) = (String::new(), None);
+    while head.len() <= HEAD {
+        match next_line(&mut reader).map_err(failed)? {
+            Some(line) if line.contains('{') => {
+                first = Some(line);
+                break;
+            }
+            Some(line) => head.push_str(&line),
+            None => break,
         }
     }
-    if !first.contains('{') {
-        let mut rest = String::new();
-        reader.take(checkpoint::MAX_FILE).read_to_string(&mut rest).map_err(failed)?;
-        return checkpoint::notes(&format!("{first}{rest}"), path);
-    }
+    let Some(first) = first else {
+        reader.take(checkpoint::MAX_FILE).read_to_string(&mut head).map_err(failed)?;
+        return checkpoint::notes(&head, path);
+    };
     let of = match key {
         Some(key) => Some(key.name().to_owned()),
         // Who has replaced the whole journal has named it too: then none of the receiver's checkpoints is of it, which is an error below.
@@ -136,6 +140,8 @@ fn next_line(reader: &mut dyn BufRead) -> std::io::Result<Option<String>> {
     Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()))
 }
 
+/// So much may stand before the first line with a `{`.
+const HEAD: usize = 64 << 10;
 /// So many checkpoints are held before those that prove nothing more are let go.
 const AT_ONCE: usize = 4096;
 /// So many other journals are named in a message.

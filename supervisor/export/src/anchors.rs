@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl Anchors {
     /// [`ExportError::State`]
     pub fn acknowledge(&mut self, offer: Offer) -> Result<(), ExportError> {
         let write = || -> io::Result<()> {
-            let mut file = File::create(&self.temporary)?;
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.temporary)?;
             file.write_all(offer.note.to_string().as_bytes())?;
             file.sync_data()?;
             fs::rename(&self.temporary, &self.path)?;

@@ -8,6 +8,7 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -97,7 +98,7 @@ impl CursorFile {
     /// [`ExportError::State`]
     pub fn save(&self, cursor: &Cursor) -> Result<(), ExportError> {
         let write = || -> io::Result<()> {
-            let mut file = File::create(&self.temporary)?;
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.temporary)?;
             file.write_all(&serde_json::to_vec(cursor)?)?;
             file.sync_data()?;
             fs::rename(&self.temporary, &self.path)?;

@@ -6,11 +6,13 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Barrier;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_sandbox::ExporterReport;
 use edgeguard_sandbox::Reach;
@@ -37,6 +39,7 @@ pub fn run(config: &Config, drain: bool) -> Result<(), ExportError> {
     let state = open(&config.state, "open the state folder")?;
     let journal = open(&config.journal, "open the journal's folder")?;
 
+    let shared = shared()?;
     let mut made = Vec::new();
     for (common, kind) in &config.sinks {
         made.push(sinks::make(&common.name, kind)?);
@@ -45,6 +48,7 @@ pub fn run(config: &Config, drain: bool) -> Result<(), ExportError> {
     crate::net::warm_up();
 
     let mut reach = Reach { read: vec![journal.as_fd()], write: vec![state.as_fd()], ..Reach::default() };
+    reach.write.extend(shared.iter().map(|(_, folder)| folder.as_fd()));
     for (_, needs) in &made {
         reach.sockets.extend(needs.socket_folder.iter().map(|folder| folder.as_fd()));
         reach.ports.extend(needs.port);
@@ -83,24 +87,36 @@ pub fn run(config: &Config, drain: bool) -> Result<(), ExportError> {
     eprintln!("{}", words(&report));
     notify.ready();
     barrier.wait();
-    watch(config, &results, count, &board, &notify)
+    watch(config, shared.as_ref().map(|(path, _)| path.as_path()), &results, count, &board, &notify)
 }
 
 /// Keeps the status while the sinks work.
 fn watch(
     config: &Config,
+    shared: Option<&Path>,
     results: &mpsc::Receiver<Result<(), ExportError>>,
     mut running: usize,
     board: &Board,
     notify: &Notify,
 ) -> Result<(), ExportError> {
     let mut last = Vec::new();
+    let mut told = Instant::now();
     loop {
         let result = results.recv_timeout(STATUS_EVERY);
         let now = board.get();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ExportError::State { step: "write the status in", path, source }
+        };
+        // Whoever reads it there must see that there is still somebody who writes it.
+        if let Some(shared) = shared
+            && (now != last || told.elapsed() >= TELL_EVERY)
+        {
+            Status::now(now.clone()).write(shared, 0o644).map_err(failed(shared))?;
+            told = Instant::now();
+        }
         if now != last {
-            let failed = |source| ExportError::State { step: "write the status in", path: config.state.clone(), source };
-            Status::now(now.clone()).write(&config.state).map_err(failed)?;
+            Status::now(now.clone()).write(&config.state, 0o600).map_err(failed(&config.state))?;
             notify.status(&now.iter().map(SinkStatus::words).collect::<Vec<_>>().join("; "));
             last = now;
         }
@@ -116,6 +132,15 @@ fn watch(
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(ExportError::Thread("?".to_owned())),
         }
     }
+}
+
+/// The runtime folder that a service manager gave, in which the status stands for the daemon, which is another user: it holds what `systemctl status` shows to
+/// everybody. What is not for others is written with a mode that says so.
+fn shared() -> Result<Option<(PathBuf, File)>, ExportError> {
+    let Some(path) = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute()) else { return Ok(None) };
+    let folder = open(&path, "open the runtime folder")?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(Some((path, folder)))
 }
 
 /// Tells of a thread that ends by a defect, so that the process does not go on without it.
@@ -141,3 +166,5 @@ fn words(report: &ExporterReport) -> String {
 }
 
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// A quarter of the time after which the daemon calls it silent.
+const TELL_EVERY: Duration = Duration::from_secs(15);

@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::io;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -16,6 +18,9 @@ use serde::Serialize;
 pub struct Status {
     /// When this was written, RFC 3339.
     pub written: String,
+    /// The same in milliseconds of `CLOCK_BOOTTIME`, which nobody sets.
+    #[serde(default)]
+    pub written_boot_ms: u64,
     /// One for each sink, in the order of the configuration.
     pub sinks: Vec<SinkStatus>,
 }
@@ -78,17 +83,22 @@ impl Status {
     /// As it is now.
     #[must_use]
     pub fn now(sinks: Vec<SinkStatus>) -> Self {
-        Self { written: edgeguard_audit::rfc3339(edgeguard_audit::realtime_ns()), sinks }
+        Self {
+            written: edgeguard_audit::rfc3339(edgeguard_audit::realtime_ns()),
+            written_boot_ms: edgeguard_audit::boottime_ns() / 1_000_000,
+            sinks,
+        }
     }
 
-    /// Replaces the file in this folder.
+    /// Replaces the file in this folder, with this mode.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn write(&self, state: &Path) -> io::Result<()> {
-        let temporary = state.join(".status.json");
-        fs::write(&temporary, serde_json::to_vec(self)?)?;
-        fs::rename(&temporary, state.join("status.json"))
+    pub fn write(&self, folder: &Path, mode: u32) -> io::Result<()> {
+        let temporary = folder.join(".status.json");
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(&temporary, folder.join("status.json"))
     }
 
     /// Reads the file in this folder.

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
+use edgeguard_audit::anchor;
+use edgeguard_audit::anchor::Line;
 use edgeguard_audit::encode::Form;
 use house::Certificates;
 use house::House;
@@ -95,6 +97,28 @@ fn every_entry_is_read_back_equal_and_the_file_is_whole() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.contains("PASS"), "{said}");
     }
+}
+
+#[test]
+fn checkpoints_are_found_in_what_journalctl_prints_as_json() {
+    if !can() {
+        return;
+    }
+    let (mut house, port) = (House::sealed(), port());
+    Certificates::write(house.dir.path());
+    house.write(50);
+    house.close();
+    let _receiver = receiver(&house, port);
+    house.configure(&sink(&house, port));
+    house.drain();
+    let printed = journalctl(&house, &["--output=json", "SYSLOG_IDENTIFIER=edgeguard"]);
+    let found = |line: &str| match anchor::line(line) {
+        Line::Checkpoint(checkpoint, _) => Some(checkpoint.size),
+        Line::Other => None,
+        Line::Broken => panic!("not whole: {line}"),
+    };
+    let found: Vec<u64> = printed.lines().filter_map(found).collect();
+    assert_eq!(found, [house.status()["sinks"][0]["checkpoint_frames"].as_u64().unwrap()]);
 }
 
 #[test]

@@ -138,6 +138,11 @@ fn a_receiver_that_is_not_there_is_waited_for_and_holds_up_no_other() {
     assert_eq!(reader.lines().take(100 + EVENTS).map(Result::unwrap).collect::<Vec<_>>(), house.lines(Form::default()));
 }
 
+/// Lines of a sink but for checkpoints, of which there is another whenever the journal was sealed.
+fn entries_of(house: &House, sink: &str) -> Vec<String> {
+    lines_of(&house.path(sink)).into_iter().filter(|line| !line.contains("\"journal-checkpoint\"")).collect()
+}
+
 /// What a receiver was told is gone: why, how many, from which call on.
 fn gaps(lines: &[String]) -> Vec<(String, u64, u64)> {
     let values = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -174,17 +179,17 @@ fn calls_that_were_deleted_in_order_are_no_damage_and_the_receiver_is_told_how_m
     assert!(house.retire(9 << 20) >= 2);
     house.write(10);
     house.drain();
-    let lines = lines_of(&house.path("out"));
+    let lines = entries_of(&house, "out");
     let found = gaps(&lines);
     assert!(found.len() == 1 && found[0].0 == "Success" && found[0].2 == 500, "{found:?}");
     assert_eq!(accounted(&lines), (0..500 + more + 10).collect::<Vec<_>>(), "every call came, or is counted");
-    assert_eq!(lines_of(&house.path("few")).len(), 2 * EVENTS, "who takes no calls misses none");
+    assert_eq!(entries_of(&house, "few").len(), 2 * EVENTS, "who takes no calls misses none");
     let status = house.status();
     assert_eq!((&status["sinks"][0]["damaged"], &status["sinks"][0]["gone"]), (&0.into(), &found[0].1.into()), "{status}");
     assert_eq!((&status["sinks"][1]["damaged"], &status["sinks"][1]["gone"]), (&0.into(), &0.into()), "{status}");
     // A second run says it no second time.
     house.drain();
-    assert_eq!(lines_of(&house.path("out")), lines);
+    assert_eq!(entries_of(&house, "out"), lines);
 }
 
 #[test]
@@ -201,7 +206,8 @@ fn calls_that_somebody_deleted_are_damage() {
     let found = gaps(&lines);
     assert!(found.len() == 2 && found.iter().all(|gap| gap.0 == "Failure"), "{found:?}");
     assert_eq!(accounted(&lines), (0..more).collect::<Vec<_>>());
-    assert_eq!(house.status()["sinks"][0]["damaged"], 2);
+    // What is gone of a tier is damage once for each stretch that frames of another tier divide it into.
+    assert!(house.status()["sinks"][0]["damaged"].as_u64() >= Some(2), "{}", house.status());
 }
 
 #[test]
@@ -261,4 +267,26 @@ fn a_landlock_that_no_kernel_has_is_a_refusal_and_not_a_downgrade() {
     let output = house.exporter().arg("--drain").output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(lines_of(&house.path("out")).is_empty());
+}
+
+/// What the service manager gives beside the state: a folder that others may look into.
+#[test]
+fn the_status_is_for_everybody_where_it_is_shared_and_nothing_else_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut house = House::sealed();
+    house.write(20);
+    house.close();
+    house.configure(&file_sink(&house, "out", ""));
+    let shared = house.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let output = house.exporter().arg("--drain").env("RUNTIME_DIRECTORY", &shared).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let status: serde_json::Value = serde_json::from_slice(&std::fs::read(shared.join("status.json")).unwrap()).unwrap();
+    assert_eq!(status["sinks"][0]["name"], "out");
+    assert!(status["written_boot_ms"].as_u64() > Some(0) && status["sinks"][0]["checkpoint_frames"].as_u64() > Some(0), "{status}");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&shared.join("status.json")), 0o644);
+    for name in ["state/status.json", "state/out.cursor", "state/out.anchor"] {
+        assert_eq!(mode(&house.path(name)), 0o600, "{name}");
+    }
 }

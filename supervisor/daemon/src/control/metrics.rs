@@ -3,10 +3,16 @@
 //! Runs in: daemon.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use edgeguard_sandbox::ProcessStatus;
+
 use super::Control;
+use super::sinks::Exporter;
+use crate::graphs::GraphHost;
+use crate::graphs::Standing;
 use crate::modules::Counters;
 
 type Read = fn(&Counters) -> &AtomicU64;
@@ -40,6 +46,7 @@ pub async fn render(control: &Control) -> String {
     for module in &modules {
         let _ = writeln!(page, "edgeguard_module_admitted{{module=\"{}\"}} {}", module.name, u8::from(module.state.is_ok()));
     }
+    graphs(&mut page, &control.modules.gate().graphs.list().await);
     head(&mut page, "edgeguard_policy_files_refused", "Policy files that say nothing valid.", "gauge");
     let _ = writeln!(page, "edgeguard_policy_files_refused {}", control.modules.refused_files().len());
     let now = control.modules.gate().trust.now();
@@ -65,7 +72,40 @@ pub async fn render(control: &Control) -> String {
         );
         let _ = writeln!(page, "edgeguard_journal_lost_total {}", stats.lost);
     }
+    Exporter::of(&control.modules.gate().host.runtime_dir).metrics(&mut page);
     page
+}
+
+/// One graph host each, by the name of its first grant, its model and its place in the list: two grants may share the first two.
+fn graphs(page: &mut String, hosts: &[Arc<GraphHost>]) {
+    let gauges: &[(&str, &str, &str, fn(&GraphHost) -> Option<u64>)] = &[
+        ("edgeguard_graph_serving", "1 while the graph's process computes.", "gauge", |host| {
+            Some(u64::from(host.standing() == Standing::Serving))
+        }),
+        ("edgeguard_graph_restarts_total", "Graph hosts started in another's place.", "counter", |host| Some(host.restarts())),
+        (
+            "edgeguard_graph_resident_bytes",
+            "Memory of the graph's process: weights, contexts, and tensors in shared regions.",
+            "gauge",
+            |host| memory(host).map(|status| status.resident),
+        ),
+        ("edgeguard_graph_private_bytes", "The same without what is a mapped file or shared.", "gauge", |host| {
+            memory(host).map(|status| status.private)
+        }),
+    ];
+    for (name, help, kind, read) in gauges {
+        head(page, name, help, kind);
+        for (at, host) in hosts.iter().enumerate() {
+            if let Some(value) = read(host) {
+                let _ = writeln!(page, "{name}{{graph=\"{}\",sha256=\"{}\",host=\"{at}\"}} {value}", host.name, hex::encode(host.sha256));
+            }
+        }
+    }
+}
+
+/// As the kernel counts it.
+fn memory(host: &GraphHost) -> Option<ProcessStatus> {
+    edgeguard_sandbox::inspect(host.pid()?).ok()
 }
 
 fn head(page: &mut String, name: &str, help: &str, kind: &str) {

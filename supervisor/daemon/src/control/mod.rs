@@ -7,6 +7,7 @@
 mod metrics;
 mod peer;
 mod routes;
+mod sinks;
 mod status;
 mod stream;
 

@@ -8,12 +8,15 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::Control;
+use super::sinks::Exporter;
+use crate::graphs::Standing;
+use crate::ledger::Ledger;
 use crate::modules::Module;
 use crate::trust::Trust;
 
 /// Everything an operator asks about first: which modules are in force and why others are not, which processes run, what they hold, what is recorded.
 pub async fn status(control: &Control) -> Value {
-    let modules: Vec<Value> = control.modules.list().iter().map(|module| module_status(module)).collect();
+    let modules: Vec<Value> = control.modules.list().iter().map(|module| module_status(module, &control.modules.gate().ledger)).collect();
     let refused_files: Vec<Value> =
         control.modules.refused_files().iter().map(|refused| json!({ "file": refused.file, "reason": refused.reason })).collect();
     let mut graphs = Vec::new();
@@ -22,7 +25,12 @@ pub async fn status(control: &Control) -> Value {
         graphs.push(json!({
             "name": host.name,
             "sha256": hex::encode(host.sha256),
-            "state": if loaded.is_some() { "serving" } else { "down" },
+            "state": match host.standing() {
+                Standing::Serving => "serving",
+                Standing::StandingBy => "standing-by",
+                Standing::Down => "down",
+            },
+            "restarts": host.restarts(),
             "engine": loaded.as_ref().map(|loaded| crate::child::escape(&loaded.engine)),
             "load_us": loaded.map(|loaded| loaded.load_ns / 1000),
             "process": host.pid().map(process),
@@ -38,6 +46,7 @@ pub async fn status(control: &Control) -> Value {
         "graphs": graphs,
         "trust": trust(&control.modules.gate().trust),
         "journal": { "usable": ledger.usable().is_ok(), "stats": ledger.stats().await },
+        "export": Exporter::of(&control.modules.gate().host.runtime_dir).status(),
     })
 }
 
@@ -60,7 +69,7 @@ fn trust(trust: &Trust) -> Value {
     }
 }
 
-fn module_status(module: &Module) -> Value {
+fn module_status(module: &Module, ledger: &Ledger) -> Value {
     let counters = &module.counters;
     let worker = module.running_worker();
     let (state, detail) = match &module.state {
@@ -88,6 +97,7 @@ fn module_status(module: &Module) -> Value {
             "idle_s": worker.idle_since().map(|since| since.elapsed().as_secs()),
             "confinement": worker.report,
         })),
+        "suspended_s": ledger.suspended(&module.name).map(|left| left.as_secs() + 1),
         "waiting": module.waiting.load(Ordering::Relaxed),
         "invocations": {
             "succeeded": counters.succeeded.load(Ordering::Relaxed),
