@@ -49,8 +49,9 @@ pub(crate) fn encode(first_key: u32, keys: &[Key], rows: &[Row], to: &mut Vec<u8
         put(calls, zigzag(counts.calls.wrapping_sub(expected.calls)));
         put(n_in, zigzag(counts.n_in.wrapping_sub(expected.n_in)));
         put(n_out, zigzag(counts.n_out.wrapping_sub(expected.n_out)));
-        put(took, zigzag((counts.took_ns / unit(counts.calls)).wrapping_sub(expected.took)));
-        put(took_max, zigzag(u64::from(counts.took_max_ns).wrapping_sub(expected.took_max)));
+        let bits = sum_bits(counts.calls);
+        put(took, zigzag(shorten(counts.took_ns, bits).wrapping_sub(shorten(expected.took, bits))));
+        put(took_max, zigzag(shorten(counts.took_max_ns.into(), MAX_BITS).wrapping_sub(shorten(expected.took_max, MAX_BITS))));
         put(first, counts.first_ms.into());
         put(last, counts.last_ms.wrapping_sub(counts.first_ms).into());
         before.was(row);
@@ -90,13 +91,15 @@ pub(crate) fn decode(mut payload: &[u8], n: usize) -> Result<(u32, Vec<Key>, Vec
         let key = narrow(get(&mut key_of)?)?;
         let count = before.calls(key).wrapping_add(unzigzag(get(&mut calls)?));
         let expected = before.expect(key, count);
-        let took = expected.took.wrapping_add(unzigzag(get(&mut took)?));
+        let bits = sum_bits(count);
+        let took = shorten(expected.took, bits).wrapping_add(unzigzag(get(&mut took)?));
+        let longest = shorten(expected.took_max, MAX_BITS).wrapping_add(unzigzag(get(&mut took_max)?));
         let counts = Counts {
             calls: count,
             n_in: expected.n_in.wrapping_add(unzigzag(get(&mut n_in)?)),
             n_out: expected.n_out.wrapping_add(unzigzag(get(&mut n_out)?)),
-            took_ns: took.checked_mul(unit(count)).ok_or(BadPayload::Number)?,
-            took_max_ns: narrow(expected.took_max.wrapping_add(unzigzag(get(&mut took_max)?)))?,
+            took_ns: lengthen(took, bits).ok_or(BadPayload::Number)?,
+            took_max_ns: narrow(lengthen(longest, MAX_BITS).ok_or(BadPayload::Number)?)?,
             first_ms: narrow(get(&mut first)?)?,
             last_ms: 0,
         };
@@ -109,9 +112,32 @@ pub(crate) fn decode(mut payload: &[u8], n: usize) -> Result<(u32, Vec<Key>, Vec
     if all_used { Ok((first_key, keys, rows)) } else { Err(BadPayload::Length) }
 }
 
-/// Nanoseconds that a sum of durations is kept to.
-const fn unit(calls: u64) -> u64 {
-    if calls < COARSE { 1 } else { 1000 }
+/// Significant bits that a sum of so many durations is kept to.
+pub(crate) const fn sum_bits(calls: u64) -> u32 {
+    if calls < COARSE { u64::BITS } else { 13 }
+}
+
+/// What is kept of a number when so many significant bits are.
+pub(crate) const fn rounded(number: u64, bits: u32) -> u64 {
+    let shift = (u64::BITS - number.leading_zeros()).saturating_sub(bits);
+    number >> shift << shift
+}
+
+/// A number of so many significant bits, without the zeros behind them: how many these are stands above what is left, so that numbers next to each
+/// other stay so.
+const fn shorten(number: u64, bits: u32) -> u64 {
+    match (u64::BITS - number.leading_zeros()).saturating_sub(bits) {
+        0 => number,
+        shift => ((shift as u64) << (bits - 1)) + (number >> shift),
+    }
+}
+
+/// The number again; nothing if it does not fit 64 bits.
+fn lengthen(short: u64, bits: u32) -> Option<u64> {
+    let shift = (short.checked_shr(bits - 1)?).saturating_sub(1);
+    let number = short.wrapping_sub(shift << (bits - 1));
+    let shift = u32::try_from(shift).ok().filter(|shift| *shift <= number.leading_zeros())?;
+    number.checked_shl(shift)
 }
 
 /// The row before of each key.
@@ -144,7 +170,7 @@ impl Before {
             calls: before.calls,
             n_in: scaled(before.n_in),
             n_out: scaled(before.n_out),
-            took: scaled(before.took_ns) / unit(calls),
+            took: scaled(before.took_ns),
             took_max: before.took_max_ns.into(),
         }
     }
@@ -155,6 +181,8 @@ impl Before {
 }
 
 const COLUMNS: usize = 10;
+/// Significant bits that the longest duration is kept to.
+pub(crate) const MAX_BITS: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -172,7 +200,8 @@ mod tests {
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let row = (any::<[u64; 3]>(), 0..4u32, 0..5000u64, any::<[u32; 3]>()).prop_map(|(sums, key, calls, [took_max_ns, a, b])| {
             let [n_in, n_out, took] = sums;
-            let took_ns = if calls < COARSE { took } else { took / 1000 * 1000 };
+            let took_ns = rounded(took, sum_bits(calls));
+            let took_max_ns = rounded(took_max_ns.into(), MAX_BITS) as u32;
             let (first_ms, last_ms) = (a.min(b), a.max(b));
             Row { window: u64::from(a), key, counts: Counts { calls, n_in, n_out, took_ns, took_max_ns, first_ms, last_ms } }
         });
@@ -203,6 +232,22 @@ mod tests {
         fn noise_never_panics(payload in proptest::collection::vec(any::<u8>(), 0..200), n in 0usize..5000) {
             let _ = decode(&payload, n);
         }
+    }
+
+    #[test]
+    fn short_numbers_are_in_order_and_read_back() {
+        for bits in [MAX_BITS, 13, u64::BITS] {
+            let numbers =
+                (0..64).flat_map(|shift| [0u64, 1, 2, 511, 512, 1023].map(|more| (1u64 << shift).saturating_add(more << shift >> 10)));
+            let mut numbers: Vec<u64> = numbers.chain([0, u64::MAX]).collect();
+            numbers.sort_unstable();
+            let short: Vec<u64> = numbers.iter().map(|number| shorten(*number, bits)).collect();
+            assert!(short.is_sorted(), "{bits}");
+            for (number, short) in numbers.iter().zip(short) {
+                assert_eq!(lengthen(short, bits), Some(rounded(*number, bits)), "{number} {bits}");
+            }
+        }
+        assert_eq!((rounded(1023, 10), rounded(1025, 10), rounded(2051, 10)), (1023, 1024, 2048));
     }
 
     #[test]

@@ -137,9 +137,9 @@ pub struct Counts {
     pub n_in: u64,
     /// Bytes or items that came out.
     pub n_out: u64,
-    /// How long they took together, in nanoseconds; exact below 1000 calls, above that rounded down to microseconds, which is at most a nanosecond a call.
+    /// How long they took together, in nanoseconds; exact below 1000 calls, above that rounded down to 13 significant bits.
     pub took_ns: u64,
-    /// How long the longest took, in nanoseconds.
+    /// How long the longest took, in nanoseconds, rounded down to 10 significant bits.
     pub took_max_ns: u32,
     /// When the first began, in milliseconds since the window did.
     pub first_ms: u32,
@@ -190,7 +190,8 @@ impl Count {
                 n_in: record.n_in.into(),
                 n_out: record.n_out.into(),
                 took_ns: record.took_ns.into(),
-                took_max_ns: record.took_ns,
+                // Like those that are written, so that it does not matter which a row was.
+                took_max_ns: columns::rounded(record.took_ns.into(), columns::MAX_BITS) as u32,
                 first_ms: at_ms,
                 last_ms: at_ms,
             },
@@ -209,5 +210,5 @@ pub struct Summary {
 
 /// Most keys in one segment: a writer begins another before, a reader refuses more.
 pub(crate) const MAX_KEYS: usize = 1 << 18;
-/// Sums of durations over so many calls are kept in microseconds.
+/// Sums of durations over so many calls are rounded.
 pub(crate) const COARSE: u64 = 1000;

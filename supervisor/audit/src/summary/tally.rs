@@ -13,11 +13,13 @@ use crate::columns::ShapeHasher;
 use crate::dict::Source;
 use crate::frame::MAX_EVENTS;
 use crate::record::Record;
-use crate::summary::COARSE;
 use crate::summary::Counts;
 use crate::summary::Coverage;
 use crate::summary::Key;
 use crate::summary::Window;
+use crate::summary::columns::MAX_BITS;
+use crate::summary::columns::rounded;
+use crate::summary::columns::sum_bits;
 
 /// The rows of one frame in the making.
 #[derive(Debug)]
@@ -205,7 +207,8 @@ impl Cell {
         let Self { calls, n_in, n_out, took_ns, took_max_ns, .. } = *self;
         let since =
             |time: u64| u32::try_from(time.saturating_sub(self.window.saturating_mul(window.nanos())) / 1_000_000).unwrap_or(u32::MAX);
-        let took_ns = if calls < COARSE { took_ns } else { took_ns / 1000 * 1000 };
+        let took_ns = rounded(took_ns, sum_bits(calls));
+        let took_max_ns = rounded(took_max_ns.into(), MAX_BITS) as u32;
         Counts { calls, n_in, n_out, took_ns, took_max_ns, first_ms: since(self.first), last_ms: since(self.last) }
     }
 }
