@@ -296,6 +296,76 @@ fn tail_follows_what_is_written() {
 }
 
 #[test]
+fn tail_follows_over_the_turn_of_an_epoch_and_the_deletion_of_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit_dir = dir.path().join("audit");
+    // The least that a budget comes to is a few segments, which are full soon with texts that do not compress.
+    let options = Options { detail_budget: Some(8 << 20), ..Options::sealed(Keys::load(&dir.path().join("keys"), None).unwrap()) };
+    let (mut journal, _) = Journal::open_with(&audit_dir, "gateway-7", options).unwrap();
+    let mut tail = audit(&audit_dir, &["tail", "-f", "-n", "0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let source = Source::new("m", "0199f1d2-7c00-7000-8000-000000000001".parse().unwrap(), [1; 32], [2; 32]);
+    let out = tail.stdout.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let (mut calls, mut deleted, mut epochs) = (0, 0, 0);
+        for line in BufReader::new(out).lines().map(Result::unwrap) {
+            calls += u32::from(line.contains("\"call\":{"));
+            deleted += u32::from(line.contains("was deleted"));
+            epochs += u32::from(line.contains("of the signing key began"));
+            if line.contains("the end of the test") {
+                break;
+            }
+        }
+        (calls, deleted, epochs)
+    });
+    // Whoever follows begins at the end: what is written before that is not followed.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let rounds = 120u32;
+    for round in 0..rounds {
+        let texts: Vec<Vec<u8>> = (0..200u32).map(|n| noise(round * 1000 + n)).collect();
+        let batch: Vec<_> = texts.iter().map(|text| (record(Outcome::Ok), Some(text.as_slice()))).collect();
+        journal.calls(&source, &batch).unwrap();
+        journal.flush().unwrap();
+        // A denial ends an epoch soon.
+        journal.event(&Event::ControlRefused { peer_uid: 1, what: "x".into() }).unwrap();
+        journal.commit().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    journal.event(&Event::DaemonStopped { reason: "the end of the test".into() }).unwrap();
+    journal.close().unwrap();
+    let (calls, deleted, epochs) = reading.join().unwrap();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert!(deleted > 0 && epochs > 1, "{deleted} deletions, {epochs} epochs");
+    // Who reads slower than it is deleted misses calls, and nothing else; here there is time for all.
+    assert!(calls > 0 && calls <= rounds * 200, "{calls}");
+}
+
+#[test]
+fn show_finds_each_entry_by_its_id_and_by_its_place() {
+    let dir = journal();
+    let lines = stdout(dir.path(), &["export"]);
+    assert!(lines.lines().count() > 3);
+    for line in lines.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let uid = value["metadata"]["uid"].as_str().unwrap();
+        let place = value["metadata"]["original_event_uid"].as_str().unwrap().strip_prefix("gateway-7/").unwrap();
+        let shown = stdout(dir.path(), &["show", uid, "--json"]);
+        assert_eq!(shown, stdout(dir.path(), &["show", place, "--json"]));
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["position"], place);
+        // The same frame and place in another journal.
+        let other = uid.split_at(24).0.to_owned() + "000000000000";
+        assert_eq!(code(dir.path(), &["show", &other]), Some(2), "{other}");
+    }
+    for nonsense in ["", "1/2", "no-id", "6fa459ea-ee8a-4ca4-894e-db77e160355e"] {
+        let output = run(dir.path(), &["show", nonsense]);
+        assert_eq!(output.status.code(), Some(2), "{nonsense}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("expected the `metadata.uid`"), "{nonsense}");
+    }
+    assert_eq!(code(dir.path(), &["show", "0/999/0"]), Some(2));
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_an_export_without_a_complaint() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path(), "gateway-7").unwrap();

@@ -44,6 +44,8 @@ pub const TARGETS: &[&Target] = &[
     &policy::HOST,
     &policy::IMPORTS,
     &journal::SEGMENT,
+    &journal::CALLS,
+    &journal::COUNTS,
     &journal::PROOF,
 ];
 
