@@ -82,7 +82,7 @@ fn a_policy_with_all_that_it_needs_has_no_blank() {
     assert!(!ran.err.contains("fill in"), "{}", ran.err);
     let text = fs::read_to_string(at.join("gate.toml")).unwrap();
     assert!(text.contains(&format!("sha256 = \"{}\"\nencoding = \"onnx\"", hex::encode(sha2::Sha256::digest("a model")))), "{text}");
-    assert!(text.contains("encoding = \"gguf\"") && text.contains("its SHA-256 is "), "{text}");
+    assert!(text.contains("encoding = \"gguf\"") && text.contains("# key id sha256:"), "{text}");
     let key = fs::canonicalize(at.join("acme.pub")).unwrap();
     assert!(text.contains(&format!("key = \"{}\"", key.display())), "{text}");
     edgeguard(at, &["policy", "fmt", "--check", "gate.toml"]).done();

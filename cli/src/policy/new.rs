@@ -52,7 +52,7 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
 
-    /// Its vendor's public key. A file on this machine is read and its fingerprint written down; a path from `/` that is not here is taken as one on the gateway.
+    /// Its vendor's public key. A file on this machine is read and its key id written down; a path from `/` that is not here is taken as one on the gateway.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
@@ -261,7 +261,7 @@ fn vendor_key(path: &Path) -> Result<(String, String), String> {
         Ok(pem) => {
             let key = edgeguard_attest::TrustedKey::from_pem(&pem)
                 .map_err(|why| format!("`{shown}` is not a public key: {why}; name the NAME.pub that `edgeguard keygen` wrote"))?;
-            Ok((real(path)?, format!("its SHA-256 is {}", key.id())))
+            Ok((real(path)?, format!("key id sha256:{}", key.id())))
         }
         Err(d) if d.code() == Code::Absent && path.is_absolute() => match path.to_str() {
             Some(text) => Ok((text.to_owned(), "was not there when this was written".to_owned())),
