@@ -275,7 +275,7 @@ impl Stats {
                 self.frames_cut = self.frames_cut.saturating_add(opened.recovery.frames_cut);
             }
             Content::Account(account) => self.accounts.lost = self.accounts.lost.saturating_add(account.lost),
-            Content::Retention(gone) => {
+            Content::Retention(gone) if gone.tier() == Tier::Detail => {
                 self.deleted.segments += 1;
                 self.deleted.calls = self.deleted.calls.saturating_add(gone.next_seq.saturating_sub(gone.first_seq));
                 self.deleted.bytes = self.deleted.bytes.saturating_add(gone.bytes);

@@ -10,6 +10,7 @@ use std::path::Path;
 use clap::Args;
 use edgeguard_audit::Event;
 use edgeguard_audit::Outcome;
+use edgeguard_audit::Tier;
 use edgeguard_audit::describe;
 use edgeguard_audit::frame::Header;
 use edgeguard_audit::printable;
@@ -261,7 +262,10 @@ pub(super) fn own(content: &Content, origin: &str) -> Option<String> {
             Some(format!("closed: {} events, {} calls, {} bytes since it was opened", stats.events, stats.records, stats.bytes))
         }
         Content::Epoch(start, _) => Some(format!("epoch {} of the signing key began", start.epoch)),
-        Content::Retention(gone) => Some(format!("`{}` was deleted: {} bytes of calls", printable(gone.segment.as_bytes()), gone.bytes)),
+        Content::Retention(gone) => {
+            let what = if gone.tier() == Tier::Summary { "counts" } else { "calls" };
+            Some(format!("`{}` was deleted: {} bytes of {what}", printable(gone.segment.as_bytes()), gone.bytes))
+        }
         Content::Anchor(_) => Some("anchored: somebody else has signed a checkpoint".to_owned()),
         Content::Events(_) | Content::Calls(_) | Content::Summary(_) | Content::Dictionary => None,
     }

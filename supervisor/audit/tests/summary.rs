@@ -77,9 +77,9 @@ fn expected(sets: &[(&str, &Calls)]) -> BTreeMap<Key, (u64, u64, u64, u64, u32)>
         }
     }
     for row in rows.values_mut() {
-        // The longest is kept to ten significant bits.
-        let lost = (32 - row.4.leading_zeros()).saturating_sub(10);
-        row.4 = row.4 >> lost << lost;
+        // The longest is kept to eight significant bits, rounded up.
+        let unit = 1 << (32 - row.4.leading_zeros()).saturating_sub(8);
+        row.4 = row.4.next_multiple_of(unit);
     }
     rows
 }

@@ -123,6 +123,13 @@ pub(crate) const fn rounded(number: u64, bits: u32) -> u64 {
     number >> shift << shift
 }
 
+/// What is kept of a longest duration: [`MAX_BITS`] of it, rounded up, so that none was longer; down where that does not fit.
+pub(crate) fn longest(took_ns: u32) -> u32 {
+    let lost = (u32::BITS - took_ns.leading_zeros()).saturating_sub(MAX_BITS);
+    let mask = (1u32 << lost) - 1;
+    took_ns.checked_add(mask).unwrap_or(took_ns) & !mask
+}
+
 /// A number of so many significant bits, without the zeros behind them: how many these are stands above what is left, so that numbers next to each
 /// other stay so.
 const fn shorten(number: u64, bits: u32) -> u64 {
@@ -182,7 +189,7 @@ impl Before {
 
 const COLUMNS: usize = 10;
 /// Significant bits that the longest duration is kept to.
-pub(crate) const MAX_BITS: u32 = 10;
+const MAX_BITS: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -201,7 +208,7 @@ mod tests {
         let row = (any::<[u64; 3]>(), 0..4u32, 0..5000u64, any::<[u32; 3]>()).prop_map(|(sums, key, calls, [took_max_ns, a, b])| {
             let [n_in, n_out, took] = sums;
             let took_ns = rounded(took, sum_bits(calls));
-            let took_max_ns = rounded(took_max_ns.into(), MAX_BITS) as u32;
+            let took_max_ns = longest(took_max_ns);
             let (first_ms, last_ms) = (a.min(b), a.max(b));
             Row { window: u64::from(a), key, counts: Counts { calls, n_in, n_out, took_ns, took_max_ns, first_ms, last_ms } }
         });
@@ -247,6 +254,7 @@ mod tests {
                 assert_eq!(lengthen(short, bits), Some(rounded(*number, bits)), "{number} {bits}");
             }
         }
+        assert_eq!([255, 256, 257, 6100, u32::MAX].map(longest), [255, 256, 258, 6112, 0xff00_0000]);
         assert_eq!((rounded(1023, 10), rounded(1025, 10), rounded(2051, 10)), (1023, 1024, 2048));
     }
 

@@ -139,7 +139,7 @@ pub struct Counts {
     pub n_out: u64,
     /// How long they took together, in nanoseconds; exact below 1000 calls, above that rounded down to 13 significant bits.
     pub took_ns: u64,
-    /// How long the longest took, in nanoseconds, rounded down to 10 significant bits.
+    /// How long the longest took, in nanoseconds, rounded up to 8 significant bits (down where that would not fit).
     pub took_max_ns: u32,
     /// When the first began, in milliseconds since the window did.
     pub first_ms: u32,
@@ -191,7 +191,7 @@ impl Count {
                 n_out: record.n_out.into(),
                 took_ns: record.took_ns.into(),
                 // Like those that are written, so that it does not matter which a row was.
-                took_max_ns: columns::rounded(record.took_ns.into(), columns::MAX_BITS) as u32,
+                took_max_ns: columns::longest(record.took_ns),
                 first_ms: at_ms,
                 last_ms: at_ms,
             },

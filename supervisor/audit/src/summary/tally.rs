@@ -17,7 +17,7 @@ use crate::summary::Counts;
 use crate::summary::Coverage;
 use crate::summary::Key;
 use crate::summary::Window;
-use crate::summary::columns::MAX_BITS;
+use crate::summary::columns::longest;
 use crate::summary::columns::rounded;
 use crate::summary::columns::sum_bits;
 
@@ -208,7 +208,7 @@ impl Cell {
         let since =
             |time: u64| u32::try_from(time.saturating_sub(self.window.saturating_mul(window.nanos())) / 1_000_000).unwrap_or(u32::MAX);
         let took_ns = rounded(took_ns, sum_bits(calls));
-        let took_max_ns = rounded(took_max_ns.into(), MAX_BITS) as u32;
+        let took_max_ns = longest(took_max_ns);
         Counts { calls, n_in, n_out, took_ns, took_max_ns, first_ms: since(self.first), last_ms: since(self.last) }
     }
 }
