@@ -312,7 +312,7 @@ impl Scene {
         let mut all = BTreeMap::new();
         below(&self.base, &mut all);
         let mut paths: BTreeSet<String> =
-            ["/", "..", "../..", "/etc/hostname", "/proc/self/root/etc", "/proc/self/cwd"].map(str::to_owned).into();
+            ["/", "..", "../..", "/etc/hostname", "/proc/self/root", "/proc/self/cwd"].map(str::to_owned).into();
         for path in all.keys() {
             paths.insert(path.display().to_string());
             let inside: Vec<String> =
