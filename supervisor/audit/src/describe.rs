@@ -92,12 +92,23 @@ fn words(event: &Event) -> String {
         }
         Event::RingCorrupt { module, ring, reason, .. } => format!("audit ring {ring} of `{module}` is corrupt: {reason}"),
         Event::ControlRefused { peer_uid, what } => format!("user {peer_uid} was refused: {what}"),
+        Event::JournalRoomMade { reason, segments, calls, bytes, reserve_bytes } => {
+            let reserve = if *reserve_bytes == 0 { "; nothing is left in reserve" } else { "" };
+            format!("journal deleted {calls} calls, {segments} segments of {bytes} bytes, for room on its disk{reserve}: {reason}")
+        }
+        Event::JournalReserveRemade { bytes } => format!("journal holds {bytes} bytes in reserve again"),
         Event::JournalResumed { reason, closed_ns, kept, unkept, lost } => {
             let gone = if *unkept == 0 && *lost == 0 { String::new() } else { format!(", {unkept} events and {lost} calls are lost") };
             format!(
                 "journal takes records again after {}: {kept} events were kept{gone}; it took none because {reason}",
                 duration(*closed_ns)
             )
+        }
+        Event::AuditDegraded { window_s, bytes, share } => {
+            format!("calls are counted by {window_s} s from here on: counts take {bytes} bytes, and have a share of {share}")
+        }
+        Event::AuditRestored { window_s, bytes, share } => {
+            format!("calls are counted by {window_s} s again: counts take {bytes} bytes, and have a share of {share}")
         }
     }
 }

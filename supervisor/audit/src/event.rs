@@ -149,6 +149,10 @@ pub enum Event {
         instance: String,
         /// Who asked.
         peer_uid: u32,
+        /// The guest thread that it runs on, and with it the ring that its calls come from, until the next invocation on that ring begins; none where it
+        /// never came to run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ring: Option<u32>,
     },
     /// The instance is gone, and all its records are in the journal.
     InvocationEnded {
@@ -296,6 +300,24 @@ pub enum Event {
         /// What for.
         what: String,
     },
+    /// The journal's disk was full, and the oldest calls were deleted so that events go on. Each segment stands in a `Retention` frame, too.
+    JournalRoomMade {
+        /// What the disk said.
+        reason: String,
+        /// Segments of calls that were deleted.
+        segments: u64,
+        /// Calls in them.
+        calls: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Bytes that are held in reserve after that; none if the disk had no room for it any more.
+        reserve_bytes: u64,
+    },
+    /// The disk has room again, and the reserve that was given up for deleting is there again.
+    JournalReserveRemade {
+        /// Its bytes.
+        bytes: u64,
+    },
     /// The journal's disk takes records again. What nobody waited for was kept in memory meanwhile, and stands right before this, with the time at
     /// which it was written; what would have allowed something was refused and did not happen.
     JournalResumed {
@@ -309,6 +331,24 @@ pub enum Event {
         unkept: u64,
         /// Calls lost since the journal was opened.
         lost: u64,
+    },
+    /// Counts of calls fill their share of the journal's budget: from here on, they are of longer times. They stay exact.
+    AuditDegraded {
+        /// How long a time each count is of, in seconds.
+        window_s: u64,
+        /// Bytes of counts.
+        bytes: u64,
+        /// Their share of the budget, in bytes.
+        share: u64,
+    },
+    /// Counts of calls are of shorter times again.
+    AuditRestored {
+        /// How long a time each count is of, in seconds.
+        window_s: u64,
+        /// Bytes of counts.
+        bytes: u64,
+        /// Their share of the budget, in bytes.
+        share: u64,
     },
 }
 
@@ -374,7 +414,11 @@ impl Event {
             | Self::GrantsGiven { .. }
             | Self::GraphLoaded { .. }
             | Self::GraphFailed { .. }
+            | Self::JournalRoomMade { .. }
+            | Self::JournalReserveRemade { .. }
             | Self::JournalResumed { .. }
+            | Self::AuditDegraded { .. }
+            | Self::AuditRestored { .. }
             | Self::InstanceSuspended { .. }
             | Self::RingCorrupt { .. } => true,
             Self::CompileFinished { .. }

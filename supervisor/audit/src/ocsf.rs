@@ -177,6 +177,7 @@ impl Ocsf {
         let draft = Draft::new(Class::Entity, (4, "Delete"), "journal-gap", fields);
         let draft = match gap.why {
             Why::Deleted => Draft { severity: Severity::Medium, detail: "deleted for the journal's budget".into(), ..draft },
+            Why::Counted => Draft { severity: Severity::Medium, detail: "counted, and not kept one by one".into(), ..draft },
             Why::Damaged => Draft { severity: Severity::High, ..draft.failed("damaged, or gone without a word") },
         };
         let tier = if gap.tier == Tier::Detail { "d" } else { "s" };
@@ -334,7 +335,7 @@ fn event(event: &Event) -> Draft {
             let draft = Draft::new(Class::Process, (2, "Terminate"), "process-exited", fields);
             if *exit_code == Some(0) { Draft { detail: how.clone(), ..draft } } else { draft.failed(how) }
         }
-        Event::InvocationStarted { id, module, instance, peer_uid } => {
+        Event::InvocationStarted { id, module, instance, peer_uid, .. } => {
             let actor = json!({ "app_name": "edgeguardd", "user": { "uid": peer_uid.to_string() } });
             Draft::new(
                 Class::Process,
@@ -441,6 +442,15 @@ fn event(event: &Event) -> Draft {
             let fields = json!({ "api": api, "actor": actor, "src_endpoint": { "name": "control.sock" } });
             Draft::new(Class::Api, (99, "Control request"), "control-refused", fields).denied("this user may not")
         }
+        Event::JournalRoomMade { reason, segments, calls, bytes, reserve_bytes } => {
+            let data = json!({ "segments": segments, "calls": calls, "bytes": bytes, "reserve_bytes": reserve_bytes });
+            let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": data });
+            Draft::new(Class::Entity, (4, "Delete"), "journal-room-made", json!({ "entity": entity, "actor": daemon })).failed(reason)
+        }
+        Event::JournalReserveRemade { bytes } => {
+            let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": { "reserve_bytes": bytes } });
+            Draft::new(Class::Entity, (3, "Update"), "journal-reserve-remade", json!({ "entity": entity, "actor": daemon }))
+        }
         Event::JournalResumed { reason, closed_ns, kept, unkept, lost } => {
             let data = json!({ "closed_ns": closed_ns, "events_kept": kept, "events_lost": unkept, "calls_lost": lost });
             let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": data });
@@ -448,7 +458,20 @@ fn event(event: &Event) -> Draft {
             let draft = Draft::new(Class::Entity, (3, "Update"), "journal-resumed", fields).failed(reason);
             if *unkept == 0 && *lost == 0 { draft } else { Draft { severity: Severity::High, ..draft } }
         }
+        Event::AuditDegraded { window_s, bytes, share } => {
+            let draft = Draft::new(Class::Entity, (3, "Update"), "audit-degraded", counts(*window_s, *bytes, *share, &daemon));
+            Draft { severity: Severity::Medium, ..draft }
+        }
+        Event::AuditRestored { window_s, bytes, share } => {
+            Draft::new(Class::Entity, (3, "Update"), "audit-restored", counts(*window_s, *bytes, *share, &daemon))
+        }
     }
+}
+
+/// How the journal counts calls.
+fn counts(window_s: u64, bytes: u64, share: u64, daemon: &Value) -> Value {
+    let data = json!({ "window_s": window_s, "bytes": bytes, "share": share });
+    json!({ "entity": { "name": "counts of calls", "type_id": 99, "type": "Journal", "data": data }, "actor": daemon })
 }
 
 fn call(call: &Call) -> Draft {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -45,10 +46,19 @@ struct Recorder {
     durable: AtomicUsize,
     /// From this change on, nothing works any more.
     fails_at: Option<usize>,
+    /// The disk has no room for another file, until a segment of calls is gone.
+    full: AtomicBool,
 }
 
 impl Observer for Recorder {
     fn before(&self, op: Op<'_>) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            match op {
+                Op::Allocate { .. } => return Err(io::Error::from(io::ErrorKind::StorageFull)),
+                Op::Remove(path) if path.parent().is_some_and(|folder| folder.ends_with("d")) => self.full.store(false, Ordering::Relaxed),
+                _ => {}
+            }
+        }
         let change = match op {
             Op::Create(path) => Change::Create(path.into()),
             Op::Write { path, at, bytes } => Change::Write(path.into(), at, bytes.into()),
@@ -169,7 +179,7 @@ impl Machine {
 fn options(root: &Path, observer: Option<Arc<Recorder>>) -> Options {
     let keys = Keys::load(&root.join("keys"), None).unwrap();
     let observer = observer.map(|observer| observer as Arc<dyn Observer>);
-    Options { keys: Some(keys), detail_budget: None, budget: None, observer }
+    Options { keys: Some(keys), detail_budget: None, budget: None, reserve: Some(RESERVE), observer }
 }
 
 /// What a daemon does in a short life: events and calls, epochs that end, and an orderly end.
@@ -258,3 +268,55 @@ fn a_disk_that_fails_at_any_change_leaves_a_journal_that_opens() {
         at += 7;
     }
 }
+
+#[test]
+fn power_may_fail_at_every_change_while_calls_are_deleted_for_a_full_disk() {
+    let house = House::sealed();
+    let root = house.journal().parent().unwrap().to_owned();
+    let mut machine = Machine::of(&root);
+    let recorder = Arc::new(Recorder::default());
+    let gone =
+        || recorder.changes.lock().unwrap().iter().any(|(change, _)| matches!(change, Change::Remove(path) if is_call_segment(path)));
+    let (mut journal, _) = Journal::open_with(&root.join("audit"), ORIGIN, options(&root, Some(Arc::clone(&recorder)))).unwrap();
+    let segments = || fs::read_dir(root.join("audit/d")).unwrap().count();
+    let mut n = 0;
+    while segments() < 2 {
+        journal.calls(&source("m"), &bulky(n * 500)).unwrap();
+        journal.flush().unwrap();
+        n += 1;
+    }
+    let from = recorder.changes.lock().unwrap().len();
+    recorder.full.store(true, Ordering::Relaxed);
+    while !gone() {
+        journal.event(&admitted(&n.to_string())).unwrap();
+        recorder.durable.fetch_add(1, Ordering::Relaxed);
+        journal.calls(&source("m"), &bulky(n * 500)).unwrap();
+        journal.flush().unwrap();
+        n += 1;
+    }
+    journal.event(&admitted("last")).unwrap();
+    recorder.durable.fetch_add(1, Ordering::Relaxed);
+    journal.close().unwrap();
+    let changes = recorder.changes.lock().unwrap().clone();
+    let reserves = |change: &Change| matches!(change, Change::Remove(path) | Change::Create(path) if path.ends_with("reserve"));
+    assert!(changes.iter().skip(from).filter(|(change, _)| reserves(change)).count() >= 2, "the reserve was given up and made again");
+    let removed = changes.iter().position(|(change, _)| matches!(change, Change::Remove(path) if is_call_segment(path))).unwrap();
+    for (number, (change, durable)) in changes.iter().enumerate() {
+        // The reserve goes, the frame that says what will be deleted comes, the segment goes, the reserve comes, the event that says so comes.
+        if number + 25 > removed && number < removed + 25 {
+            for round in 0..2 {
+                let work = tempfile::tempdir().unwrap();
+                machine.crash(&root, work.path(), &mut || round == 1);
+                survives(work.path(), 1 + durable, &format!("before change {number} ({change:.60?}), round {round}"));
+            }
+        }
+        machine.apply(change);
+    }
+}
+
+fn is_call_segment(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("d"))
+}
+
+/// A small one: what it is made of does not matter here.
+const RESERVE: u64 = 64 << 10;

@@ -82,7 +82,7 @@ fn events() -> Vec<Event> {
             exit_code: None,
             signal: Some(31),
         },
-        Event::InvocationStarted { id: text("inv-1"), module: text("voice-gate"), instance: text("w-1"), peer_uid: 1000 },
+        Event::InvocationStarted { id: text("inv-1"), module: text("voice-gate"), instance: text("w-1"), peer_uid: 1000, ring: Some(0) },
         Event::InvocationEnded {
             id: text("inv-1"),
             module: text("voice-gate"),
@@ -169,7 +169,11 @@ fn events() -> Vec<Event> {
             reason: text("its head is at slot 9 while 10 slots were taken"),
         },
         Event::ControlRefused { peer_uid: 1001, what: text("POST /v1/reload") },
+        Event::JournalRoomMade { reason: text("No space left on device"), segments: 1, calls: 90_000, bytes: 4 << 20, reserve_bytes: 0 },
+        Event::JournalReserveRemade { bytes: 8 << 20 },
         Event::JournalResumed { reason: text("the disk is full"), closed_ns: 2_000_000_000, kept: 3, unkept: 0, lost: 0 },
+        Event::AuditDegraded { window_s: 10, bytes: 17 << 20, share: 32 << 20 },
+        Event::AuditRestored { window_s: 1, bytes: 9 << 20, share: 32 << 20 },
     ]
 }
 

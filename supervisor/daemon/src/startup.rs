@@ -88,8 +88,11 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     make_dir("the state directory", &host.state_dir)?;
     make_dir("the runtime directory", &host.runtime_dir)?;
     let keys = journal_keys(&host.state_dir)?;
-    let (journal, recovery) =
-        Journal::open_with(&host.state_dir.join("audit"), &origin(), Options { budget: Some(host.audit.budget), ..Options::sealed(keys) })?;
+    let (journal, recovery) = Journal::open_with(
+        &host.state_dir.join("audit"),
+        &origin(),
+        Options { budget: Some(host.audit.budget), reserve: Some(RESERVE), ..Options::sealed(keys) },
+    )?;
     let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
@@ -153,6 +156,7 @@ impl Signals {
 
 /// The daemon's own loop: signals, the watchdog, the clock.
 async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledger, halts: bool) -> Result<(), StartupError> {
+    let mut unloading = tokio::time::interval(Duration::from_secs(1));
     let mut janitor = tokio::time::interval(Duration::from_secs(10));
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     let mut watchdog = tokio::time::interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3));
@@ -163,6 +167,7 @@ async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledge
             () = ledger.closed(), if halts => return Err(StartupError::Halted),
             _ = signals.hup.recv() => {
                 notify(&[NotifyState::Reloading]);
+                ledger.lift_suspensions();
                 modules.load().await;
                 notify(&[NotifyState::Ready]);
             }
@@ -170,6 +175,7 @@ async fn until_told(mut signals: Signals, modules: &Arc<Modules>, ledger: &Ledge
                 modules.end_idle_workers().await;
                 modules.follow_trust().await;
             }
+            _ = unloading.tick() => modules.unload_idle_graphs().await,
             _ = hourly.tick() => if let Err(error) = modules.gate().trust.keep_time() {
                 tracing::error!(error = crate::chain(&error), "the time that has passed is not remembered");
             },
@@ -207,6 +213,9 @@ fn origin() -> String {
     let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(64).collect();
     format!("edgeguard/{}", if clean.is_empty() { "host" } else { &clean })
 }
+
+/// Room that is kept for the journal on its disk: two segments, one for the frames that say which calls are deleted, one for the counts of those calls.
+const RESERVE: u64 = 8 << 20;
 
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {

@@ -4,10 +4,11 @@
 //! Invariant: what [`Journal::event`] acknowledged as durable is on the disk together with every frame before it. A frame is written whole or the
 //! journal takes nothing more. One number counts the frames of all tiers.
 //! Invariant: with keys, at most 1024 frames or one second of them are without a seal, and only frames on the disk are sealed.
-//! Does not: delete anything but segments of calls that are over their budget, and none of which a sealed frame does not say so.
+//! Does not: delete anything but segments of calls and counts that are over their budget, and none of which a sealed frame does not say so.
 
 mod detail;
 mod frames;
+mod ladder;
 mod summary;
 mod upkeep;
 
@@ -33,6 +34,7 @@ use crate::error::JournalError;
 use crate::event::Event;
 use crate::frame::FrameType;
 use crate::frame::Header;
+use crate::journal::ladder::Reserve;
 use crate::journal::summary::Counter;
 use crate::keys::Keys;
 use crate::leaves::Leaves;
@@ -81,6 +83,7 @@ pub struct Journal {
     broken: bool,
     closed: bool,
     stats: Stats,
+    reserve: Reserve,
 }
 
 /// How a journal is opened.
@@ -90,8 +93,10 @@ pub struct Options {
     pub keys: Option<Keys>,
     /// Bytes that segments of calls may take, the one being written included; the oldest go first, and a sealed frame says so. Needs keys.
     pub detail_budget: Option<u64>,
-    /// Bytes that the whole journal may take. Calls get what events leave of it, and at least half; events are never deleted. Needs keys.
+    /// Bytes that the whole journal may take. Calls get what events and counts leave of it, and at least half; counts an eighth; events are never deleted. Needs keys.
     pub budget: Option<u64>,
+    /// Bytes of room on the disk that are kept free for the journal, in a file `reserve`. On a full disk the oldest calls are deleted with their help.
+    pub reserve: Option<u64>,
     /// Who is told of every change to the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -195,7 +200,7 @@ impl Journal {
             detail_grew: true,
             security: found.security,
             detail: found.detail,
-            counter: Counter::new(found.summary, found.counted),
+            counter: Counter::new(found.summary, found.counted, found.window),
             next_frame: found.next_frame,
             synced: 0,
             unsynced_since: None,
@@ -207,19 +212,23 @@ impl Journal {
             broken: false,
             closed: false,
             stats: Stats::default(),
+            reserve: Reserve::new(options.reserve),
         };
         // What was found is on the disk before anything is built on it.
         journal.sync_files()?;
+        journal.find_reserve();
         journal.resume_counting(!found.recovery.damage.is_empty())?;
         if found.recovery.first_open {
             let identity = journal.sealer.as_ref().map(Sealer::verifier).transpose()?.map(|key| key.to_string());
-            journal.own_frame(FrameType::Genesis, &Genesis { origin: origin.to_owned(), identity })?;
+            let genesis = Genesis { origin: origin.to_owned(), identity };
+            journal.with_room(|journal| journal.own_frame(FrameType::Genesis, &genesis))?;
         }
         let boot = Boot { origin: origin.to_owned(), boot_id: boot_id(dir)?, head: journal.head()?, recovery: found.recovery.clone() };
-        journal.own_frame(FrameType::Boot, &boot)?;
+        journal.with_room(|journal| journal.own_frame(FrameType::Boot, &boot))?;
         journal.sync_files()?;
         // The key evolves with every start: what was before can then not be signed for again.
-        journal.turn_epoch()?;
+        journal.with_room(Self::turn_epoch)?;
+        journal.keep_reserve()?;
         Ok((journal, found.recovery))
     }
 
@@ -240,6 +249,10 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]: then the event is not in the journal.
     pub fn append(&mut self, event: &Event) -> Result<Position, JournalError> {
+        self.with_room(|journal| journal.append_event(event))
+    }
+
+    fn append_event(&mut self, event: &Event) -> Result<Position, JournalError> {
         let time_ns = boottime_ns();
         let payload = event_json(time_ns, event)?;
         // Calls that came before the event stand before it.
@@ -260,11 +273,13 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]
     pub fn commit(&mut self) -> Result<(), JournalError> {
-        self.sync_tiers()?;
-        match &mut self.sealer {
-            Some(sealer) if sealer.may_seal() => sealer.seal(),
-            _ => Ok(()),
-        }
+        self.with_room(|journal| {
+            journal.sync_tiers()?;
+            match &mut journal.sealer {
+                Some(sealer) if sealer.may_seal() => sealer.seal(),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Takes calls, in the order in which they came out of a ring. They are in a frame after 4096 of them, at the next event, or at [`Journal::flush`].
@@ -291,18 +306,23 @@ impl Journal {
                 self.stats.records += 1;
             }
             if buffer.is_full() {
-                result = self.write_detail();
+                result = self.with_room(Self::write_detail);
             }
         }
         result
     }
 
     /// Puts buffered calls into a frame, and counts whose time has come; brings frames to the disk that have waited for [`SYNC_WITHIN`] and seals
-    /// them, ends an epoch whose time has come, and deletes segments of calls that are over their budget.
+    /// them, ends an epoch whose time has come, and deletes segments of calls and counts that are over their budget.
     ///
     /// # Errors
     /// [`JournalError`]
     pub fn flush(&mut self) -> Result<(), JournalError> {
+        self.with_room(Self::flush_all)?;
+        self.with_room(Self::keep_reserve)
+    }
+
+    fn flush_all(&mut self) -> Result<(), JournalError> {
         self.write_detail()?;
         if self.counter.due() == Some(Duration::ZERO) {
             self.write_summaries()?;
@@ -319,7 +339,7 @@ impl Journal {
             self.retire_detail(keep)?;
         }
         self.detail_grew = false;
-        Ok(())
+        self.fit_summaries()
     }
 
     /// After how long [`Journal::flush`] should be called again, though nothing happens; nothing when all is on the disk.
@@ -337,8 +357,10 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]
     pub fn sync(&mut self) -> Result<(), JournalError> {
-        self.write_detail()?;
-        self.sync_files()
+        self.with_room(|journal| {
+            journal.write_detail()?;
+            journal.sync_files()
+        })
     }
 
     /// Closes the journal in order: the next start will find it clean. Dropping it does the same, but cannot say when that fails.
@@ -364,11 +386,13 @@ impl Journal {
 
     fn finish(&mut self) -> Result<(), JournalError> {
         self.closed = true;
-        self.write_detail()?;
-        self.write_summaries()?;
-        self.sync_files()?;
+        self.with_room(|journal| {
+            journal.write_detail()?;
+            journal.write_summaries()?;
+            journal.sync_files()
+        })?;
         let stats = self.stats;
-        self.own_frame(FrameType::Account, &stats)?;
+        self.with_room(|journal| journal.own_frame(FrameType::Account, &stats))?;
         self.sync_files()
     }
 
