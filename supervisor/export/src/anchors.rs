@@ -85,15 +85,16 @@ impl Anchors {
             return Ok(None);
         }
         self.offered = Some(Instant::now());
-        let Some((checkpoint, note)) = proof::latest(&self.journal).map_err(self.unreadable())? else { return Ok(None) };
-        if let Some(acknowledged) = &self.acknowledged {
-            if checkpoint.size <= acknowledged.size {
-                // Its file may be behind for a moment; its tree may not.
-                let there =
-                    checkpoint.size == acknowledged.size || anchor::holds(&self.journal, acknowledged).map_err(self.unreadable())?;
-                return if there { Ok(None) } else { Err(self.rolled_back(acknowledged)) };
-            }
+        let newest = proof::latest(&self.journal).map_err(self.unreadable())?;
+        if let Some(acknowledged) = &self.acknowledged
+            && !newest.as_ref().is_some_and(|(newest, _)| newest.size > acknowledged.size)
+        {
+            // The file of checkpoints may be behind for a moment; the tree may not.
+            let same = newest.is_some_and(|(newest, _)| newest == *acknowledged);
+            let there = same || anchor::holds(&self.journal, acknowledged).map_err(self.unreadable())?;
+            return if there { Ok(None) } else { Err(self.rolled_back(acknowledged)) };
         }
+        let Some((checkpoint, note)) = newest else { return Ok(None) };
         let ocsf = Ocsf { origin: checkpoint.origin.clone(), boot_id: boot_id.to_owned() };
         let entry = Encoder::new(ocsf, self.common.form).checkpoint(&checkpoint, &note);
         Ok(entry.map(|entry| Offer { entry, checkpoint, note }))
