@@ -233,7 +233,7 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
         "camera                             2        1          900        4        1\n",
         "counted     900 calls, all, in 1 rows and ",
         "module                   call                                                 outcome         count      mean   longest  last\n",
-        "camera                   wasi_snapshot_preview1#path_open                     ok                900   6100 ns   6100 ns",
+        "camera                   wasi_snapshot_preview1#path_open                     ok                900   6100 ns   6112 ns",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

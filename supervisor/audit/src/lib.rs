@@ -25,6 +25,7 @@ mod leaves;
 mod note;
 mod ocsf;
 mod ocsf_calls;
+mod ocsf_line;
 mod payload;
 mod position;
 pub mod proof;
