@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::clock::boottime_ns;
@@ -48,6 +49,8 @@ pub(crate) struct Counter {
     /// The call behind those that are counted.
     next: u64,
     window: Window,
+    /// When windows got this length, if they were of another one since the journal was opened.
+    window_since: Option<Instant>,
     /// Whether calls are also written one by one.
     detail: bool,
     /// Calls that were only counted come right behind the last one in the segment of calls.
@@ -67,6 +70,7 @@ impl Counter {
             tallies: VecDeque::new(),
             next: counted,
             window,
+            window_since: None,
             detail: true,
             gap: false,
             grew: true,
@@ -120,6 +124,11 @@ impl Counter {
         self.tallies.push_back(Tally::new(self.next, self.window, self.detail));
     }
 
+    /// Whether windows have their length for less than an hour.
+    pub fn is_young(&self) -> bool {
+        self.window_since.is_some_and(|since| since.elapsed() < FINER_AFTER)
+    }
+
     pub const fn window(&self) -> Window {
         self.window
     }
@@ -127,7 +136,7 @@ impl Counter {
     /// Rows are of windows of this length from the next call on.
     pub fn set_window(&mut self, window: Window) {
         if self.window != window {
-            self.window = window;
+            (self.window, self.window_since) = (window, Some(Instant::now()));
             self.turn();
         }
     }
@@ -320,6 +329,8 @@ impl Journal {
 /// Counts are in a frame after this long at the latest, if calls are in frames of their own.
 const WRITE_WITHIN: Duration = Duration::from_secs(12);
 const SAME_BOOT_NS: u64 = 100_000_000;
+/// Windows become shorter again after this long at the earliest.
+const FINER_AFTER: Duration = Duration::from_secs(3600);
 /// What is small comes seldom, and stays long: it is worth a better compression.
 const SMALL: usize = 8 << 10;
 const SMALL_LEVEL: i32 = 19;

@@ -111,8 +111,10 @@ impl Journal {
             2 => Window::TenSeconds,
             _ => Window::Minute,
         };
-        let window_s = window.seconds();
         let before = self.counter.window();
+        // Not at every segment that goes: where one is a large part of the share, windows would change all the time, and say so each time.
+        let window = if window < before && self.counter.is_young() { before } else { window };
+        let window_s = window.seconds();
         if window > before {
             self.event(&Event::AuditDegraded { window_s, bytes, share })?;
         } else if window < before {
