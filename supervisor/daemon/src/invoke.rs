@@ -155,12 +155,13 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
             return Err(InvokeError::Refused { name: name.into(), code: refused.code.clone(), reason: refused.reason.clone() });
         }
     };
-    ledger.admits(name).map_err(|left| InvokeError::Suspended { name: name.into(), left_s: left.as_secs() + 1 })?;
     let permit = permit(&module).await?;
     // Whoever waited while the policies were loaded has not begun, and does not begin under grants that are no longer given.
     if !modules.get(name).is_some_and(|current| Arc::ptr_eq(&current, &module)) {
         return Err(InvokeError::Replaced(name.into()));
     }
+    // Not before: who is refused a place has earned the module nothing.
+    ledger.admits(name).map_err(|left| InvokeError::Suspended { name: name.into(), left_s: left.as_secs() + 1 })?;
     let start = modules.worker(&module, &admitted).await.map_err(|source| InvokeError::Worker { name: name.into(), source })?;
 
     // Everything that can fail comes before the guest may begin: from then on somebody must wait for its end.
@@ -173,8 +174,9 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
 
     let invocation = uuid::Uuid::now_v7();
     ledger.invocation_begins();
-    ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid));
-    let sent = start.worker.invoke(stdin_guest, stdout_guest, stderr_guest);
+    // Before the guest may begin, so that in the journal its calls stand behind this.
+    let begins = |ring| ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid, ring));
+    let sent = start.worker.invoke([stdin_guest, stdout_guest, stderr_guest], begins);
     let end = match sent {
         Ok(end) => end,
         Err(source) => {

@@ -287,7 +287,15 @@ fn who_floods_the_journal_is_ended_within_its_budget_counted_exactly_and_costs_n
         assert_eq!((settled.produced, settled.recorded, settled.denied), (6000, 6000, 60));
         // The worker is ended: it is gone before anybody reaps it, and until then what it writes is counted.
         denied = ledger.settle(flood.id, 0, 3000).denied;
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&flood.process.wait().unwrap()), Some(9));
+        let began = Instant::now();
+        let ended = loop {
+            if let Some(ended) = flood.process.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "it is not ended");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9));
         flood.push(1, Outcome::Denied, Some("/last"));
         denied += ledger.detach(flood.id).iter().map(|records| records.denied).sum::<u64>();
         ledger.invocation_ends();
