@@ -10,6 +10,7 @@ mod files;
 mod fmt;
 mod host;
 mod inside;
+mod learn;
 mod new;
 mod read;
 mod rewrite;
@@ -44,6 +45,8 @@ pub(crate) enum PolicyCommand {
     Explain(explain::ExplainArgs),
     /// Put policy files into their canonical form.
     Fmt(fmt::FmtArgs),
+    /// Narrow a policy to what its module really did, out of the journal, with the evidence for each grant.
+    Learn(learn::LearnArgs),
     /// Begin a policy: from a module's imports and a few answers, the narrowest that it can start with.
     New(new::NewArgs),
     /// Print the format as a JSON Schema, for editors.
@@ -103,6 +106,7 @@ pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Diff(args) => diff::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Fmt(args) => fmt::run(args),
+        PolicyCommand::Learn(args) => learn::run(args),
         PolicyCommand::New(args) => new::run(args),
         PolicyCommand::Schema(args) => schema::run(args),
     }

@@ -52,7 +52,7 @@ fn admitted(module: &str) -> Event {
 }
 
 fn started(id: &str) -> Event {
-    Event::InvocationStarted { id: id.into(), module: "m".into(), instance: "i".into(), peer_uid: 7 }
+    Event::InvocationStarted { id: id.into(), module: "m".into(), instance: "i".into(), peer_uid: 7, ring: Some(0) }
 }
 
 fn open(dir: &Path) -> (Journal, Recovery) {

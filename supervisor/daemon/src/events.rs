@@ -111,10 +111,10 @@ pub fn process_exited(pid: u32, role: &str, subject: &str, exit: Exit, cause: Op
     Event::ProcessExited { pid, role: role.into(), subject: subject.into(), how, exit_code, signal }
 }
 
-/// A fresh instance begins.
+/// A fresh instance begins, on this guest thread.
 #[must_use]
-pub fn invocation_started(id: uuid::Uuid, module: &str, instance: uuid::Uuid, peer_uid: u32) -> Event {
-    Event::InvocationStarted { id: id.to_string(), module: module.into(), instance: instance.to_string(), peer_uid }
+pub fn invocation_started(id: uuid::Uuid, module: &str, instance: uuid::Uuid, peer_uid: u32, ring: Option<u32>) -> Event {
+    Event::InvocationStarted { id: id.to_string(), module: module.into(), instance: instance.to_string(), peer_uid, ring }
 }
 
 /// The instance is gone and accounted for.
