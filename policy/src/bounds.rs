@@ -16,6 +16,8 @@ pub const MAX_GRAPHS: usize = 8;
 pub const COMPUTES: (u32, u32) = (1, 64);
 /// `graph.memory`: what one model and its computes may take, in bytes. Below the least no engine starts.
 pub const GRAPH_MEMORY: (u64, u64) = (64 << 20, 1 << 40);
+/// `graph.idle-unload`: how long a graph that is loaded on first use stays after its last.
+pub const IDLE_UNLOAD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * DAY));
 /// `graph.context`: tokens of one context of a language model, prompt and answer together.
 pub const CONTEXT: (u32, u32) = (64, 1 << 20);
 /// `graph.context` where the policy is silent.

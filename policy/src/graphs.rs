@@ -15,6 +15,7 @@ use crate::names::GraphName;
 use crate::policy::Encoding;
 use crate::policy::Engine;
 use crate::policy::GraphGrant;
+use crate::policy::GraphLoad;
 use crate::policy::LanguageBounds;
 use crate::policy::Target;
 use crate::resolve::FEWER;
@@ -72,6 +73,7 @@ impl Resolver<'_> {
         let computes = if table.has("computes") { self.count(table, "computes", bounds::COMPUTES, None).map(Some) } else { Some(None) };
         let threads = self.count(table, "threads", bounds::COMPUTES, Some(1));
         let memory = if table.has("memory") { self.size(table, "memory", bounds::GRAPH_MEMORY).map(Some) } else { Some(None) };
+        let load = self.load(table);
         let language = encoding.and_then(|encoding| self.language(table, encoding));
         let (name, model, digest) = (name?, model?, digest?);
         let grant = GraphGrant {
@@ -84,6 +86,7 @@ impl Resolver<'_> {
             computes: computes?.map(|found| found.value),
             threads: threads?.value,
             memory: memory?.map(|found| found.value),
+            load: load?,
             language: language?,
         };
         Some(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span })
@@ -113,6 +116,27 @@ impl Resolver<'_> {
             Encoding::Gguf => "write `llama.cpp`, or leave the key out",
         };
         self.report(Code::Misplaced, message, &written.span, "reads another format", help);
+        None
+    }
+
+    /// When it is loaded. What stays for good has no time to go after.
+    fn load(&mut self, table: &Table<'_>) -> Option<GraphLoad> {
+        let first_use = if table.has("load") { table.text("load").and_then(|w| self.word(&w, LOADS))? } else { false };
+        let Some(span) = table.span_of("idle-unload") else {
+            return Some(if first_use { GraphLoad::FirstUse { idle: None } } else { GraphLoad::Start });
+        };
+        let idle = self.duration(table, "idle-unload", bounds::IDLE_UNLOAD)?.value;
+        if first_use {
+            return Some(GraphLoad::FirstUse { idle: Some(idle) });
+        }
+        let message = "`idle-unload` is for graphs that are loaded on first use".to_owned();
+        self.report(
+            Code::Misplaced,
+            message,
+            &span,
+            "this graph is loaded when the service starts",
+            "write `load = \"first-use\"` besides, or leave the key out",
+        );
         None
     }
 
@@ -158,6 +182,9 @@ const ENCODINGS: &[(&str, Option<Encoding>)] = &[
 
 /// The targets that wasi-nn names, and the one that hardware makers do.
 const TARGETS: &[(&str, Option<Target>)] = &[("cpu", Some(Target::Cpu)), ("gpu", None), ("npu", None), ("tpu", None)];
+
+/// Whether a graph waits for its first use.
+const LOADS: &[(&str, Option<bool>)] = &[("start", Some(false)), ("first-use", Some(true))];
 
 /// The engines that there are, and those that people ask for.
 const ENGINES: &[(&str, Option<Engine>)] = &[

@@ -104,8 +104,34 @@ pub struct GraphGrant {
     pub threads: u32,
     /// The most memory for the model and its computes, in bytes.
     pub memory: Option<u64>,
+    /// When its process is started.
+    pub load: GraphLoad,
     /// What a language model's contexts may cost; of every language model, and of no other.
     pub language: Option<LanguageBounds>,
+}
+
+/// When a model is loaded, and how long it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GraphLoad {
+    /// When its module is admitted; it stays.
+    Start,
+    /// When a worker of its module is started. Where `idle` is written, it goes when it was not used for so long.
+    FirstUse {
+        /// `idle-unload`
+        idle: Option<Duration>,
+    },
+}
+
+impl GraphLoad {
+    /// For sentences: "is loaded …".
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Start => "when its module is admitted".to_owned(),
+            Self::FirstUse { idle: None } => "on first use".to_owned(),
+            Self::FirstUse { idle: Some(idle) } => format!("on first use, and goes after {} without", crate::units::show_duration(idle)),
+        }
+    }
 }
 
 /// What a language model's contexts may cost.

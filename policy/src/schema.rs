@@ -167,6 +167,8 @@ const GRAPH: Section = Section {
         key("computes", Integer, Optional, "1"),
         key("threads", Integer, Optional, "1"),
         key("memory", Text, Optional, "\"512 MiB\""),
+        key("load", Text, Optional, "\"first-use\""),
+        key("idle-unload", Text, Optional, "\"10 min\""),
         key("context", Integer, Optional, "2048"),
         key("contexts", Integer, Optional, "1"),
     ],

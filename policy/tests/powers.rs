@@ -268,3 +268,17 @@ fn a_graph_is_found_by_its_name_and_by_its_digest_and_not_otherwise() {
     assert!(!can_graph(&policy, "va").unwrap().allowed && !can_graph(&policy, "VAD").unwrap().allowed);
     assert!(can_graph(&policy, "../x y").is_err());
 }
+
+#[test]
+fn when_a_graph_is_loaded_is_no_power_and_a_reviewer_sees_it() {
+    let start = parse(common::BASE);
+    let later = base("target = \"cpu\"", "target = \"cpu\"\nload = \"first-use\"\nidle-unload = \"10 min\"");
+    for (old, new, words) in [
+        (&start, &later, "is loaded on first use, and goes after 10 min without, was when its module is admitted"),
+        (&later, &start, "is loaded when its module is admitted, was on first use, and goes after 10 min without"),
+    ] {
+        let found = kinds(old, new);
+        assert!(found.iter().all(|(kind, _)| *kind == Kind::Moved), "{found:?}");
+        assert!(found.iter().any(|(_, said)| said.contains(words)), "{found:?}");
+    }
+}

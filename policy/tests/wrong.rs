@@ -130,6 +130,13 @@ fn grants() -> Vec<Case> {
         ("engine_of_another_format", base("\"cpu\"", "\"cpu\"\nengine = \"llama.cpp\""), &[Misplaced]),
         ("engines_not_served", base("\"cpu\"", "\"cpu\"\nengine = \"openvino\""), &[NotServed]),
         ("contexts_of_no_language_model", base("\"cpu\"", "\"cpu\"\ncontext = 64\ncontexts = 2"), &[Misplaced, Misplaced]),
+        ("idle_unload_of_a_graph_that_stays", base("\"cpu\"", "\"cpu\"\nidle-unload = \"10 min\""), &[Misplaced]),
+        (
+            "load_in_other_words",
+            base("\"cpu\"", "\"cpu\"\nload = \"first\"").replace("access = \"read\"", "access = \"write\""),
+            &[UnknownWord, UnknownWord],
+        ),
+        ("idle_unload_out_of_bounds", base("\"cpu\"", "\"cpu\"\nload = \"first-use\"\nidle-unload = \"8 d\""), &[OutOfBounds]),
         (
             "language_model_out_of_bounds",
             base("\"onnx\"", "\"gguf\"").replace("\"cpu\"", "\"cpu\"\ncontext = 8\ncontexts = 65\nthreads = 0\nmemory = \"1 MiB\""),

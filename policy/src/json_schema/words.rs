@@ -182,6 +182,8 @@ pub(super) const POLICY: &[Row] = &[
     row("graph.computes", number(bounds::COMPUTES), "Computes at once. Default: for rten as many as there are processors, at most 4; for onnxruntime and llama.cpp 1."),
     row("graph.threads", number(bounds::COMPUTES), "Threads for one compute. Default: 1."),
     row("graph.memory", Size, "The most memory for the model and its computes, 64 MiB to 1024 GiB. Default: what the machine has."),
+    row("graph.load", OneOf(&["start", "first-use"]), "When the model is loaded: when its module is admitted, or when a worker of it starts. Default: start."),
+    row("graph.idle-unload", Duration, "With `load = \"first-use\"`: after how long without use the model goes again, 1 s to 7 d. Default: it stays."),
     row("graph.context", number(bounds::CONTEXT), "For language models: tokens of one context, prompt and answer together. Default: 2048."),
     row("graph.contexts", number(bounds::CONTEXTS), "For language models: contexts at once, of all modules together. Default: 1."),
     row("limits", Anything, "What one instance may use, and how many there may be at once. A module at a limit is stopped."),

@@ -172,6 +172,9 @@ fn moved(old: &Policy, new: &Policy, changes: &mut Vec<Change>) {
         }
     }
     for is in &new.graphs {
+        if let Some(was) = old.graphs.iter().find(|was| was.name == is.name && was.load != is.load) {
+            note(format!("the graph `{}` is loaded {}, was {}", is.name, is.load.words(), was.load.words()));
+        }
         match old.graphs.iter().find(|was| was.name == is.name) {
             Some(was) if was.sha256 != is.sha256 => note(format!("the graph `{}` is another model", is.name)),
             Some(was) if was.model != is.model => {

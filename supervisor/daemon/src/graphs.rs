@@ -12,12 +12,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use cap_std::fs::File;
 use edgeguard_policy::Engines;
 use edgeguard_policy::GraphGrant;
+use edgeguard_policy::GraphLoad;
 use edgeguard_policy::Library;
 use edgeguard_sandbox::Role;
 use edgeguard_sandbox::SharedMemory;
@@ -87,6 +92,7 @@ pub struct GraphKey {
     threads: u32,
     memory: Option<u64>,
     language: Option<Bounds>,
+    load: GraphLoad,
 }
 
 /// All graph hosts.
@@ -107,7 +113,16 @@ pub struct GraphHost {
     /// The model's digest.
     pub sha256: [u8; 32],
     key: GraphKey,
-    model: File,
+    /// Opened when its module was admitted last.
+    model: Mutex<Arc<File>>,
+    /// Held by whoever starts the process, so that it is started once.
+    starting: tokio::sync::Mutex<()>,
+    /// Workers that have channels to it, or are about to.
+    users: AtomicUsize,
+    /// When the last of them was last used.
+    last_used: Mutex<Instant>,
+    /// Processes started in another's place.
+    restarts: AtomicU64,
     present: Mutex<Option<Present>>,
     deaths: Mutex<VecDeque<Instant>>,
     /// Counts replacements; workers renew their channels when it moves.
@@ -118,6 +133,37 @@ pub struct GraphHost {
 struct Present {
     child: Arc<Child>,
     loaded: Arc<Loaded>,
+    /// It goes because nobody used it: nothing is to take its place.
+    unloaded: Arc<AtomicBool>,
+}
+
+/// Where a graph stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its process computes.
+    Serving,
+    /// It is loaded on first use, and not loaded.
+    StandingBy,
+    /// It should serve, and does not.
+    Down,
+}
+
+/// Keeps a graph loaded.
+#[derive(Debug)]
+pub struct InUse(Arc<GraphHost>);
+
+impl InUse {
+    /// It was used then.
+    pub fn at(&self, when: Instant) {
+        let mut last = lock(&self.0.last_used);
+        *last = when.max(*last);
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// One new connection to a host: what a worker is given.
@@ -136,39 +182,101 @@ impl Graphs {
         Arc::new(Self { libexec: libexec.to_owned(), engines, landlock_floor, ledger, hosts: tokio::sync::Mutex::default() })
     }
 
-    /// The host of this grant's model: the one that runs, or a new one.
+    /// The host of this grant's model: the one that runs, or a new one. One that is loaded on first use is not started here.
     ///
     /// # Errors
-    /// The model is absent, of another digest, or does not load.
+    /// The model is absent, or its engine is; where it is loaded now, it is of another digest, or does not load.
     pub async fn host(self: &Arc<Self>, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
         let key = GraphKey::of(grant);
         let mut hosts = self.hosts.lock().await;
-        if let Some(host) = hosts.get(&key)
-            && host.loaded().is_some()
-        {
-            return Ok(Arc::clone(host));
+        if key.engine == Engine::OnnxRuntime {
+            // What is not there is said now, whenever the graph is loaded.
+            library(self.engines.onnxruntime.as_ref())?;
+        }
+        if let Some(host) = hosts.get(&key) {
+            if host.loaded().is_some() {
+                return Ok(Arc::clone(host));
+            }
+            if host.waits() {
+                *lock(&host.model) = Arc::new(handle::file("model", &grant.model)?);
+                return Ok(Arc::clone(host));
+            }
         }
         let host = Arc::new(GraphHost {
             name: grant.name.to_string(),
             sha256: grant.sha256,
             key: key.clone(),
-            model: handle::file("model", &grant.model)?,
+            model: Mutex::new(Arc::new(handle::file("model", &grant.model)?)),
+            starting: tokio::sync::Mutex::new(()),
+            users: AtomicUsize::new(0),
+            last_used: Mutex::new(Instant::now()),
+            restarts: AtomicU64::new(0),
             present: Mutex::new(None),
             deaths: Mutex::default(),
             generation: watch::Sender::new(0),
         });
-        if let Err(error) = self.start(&host).await {
-            self.ledger.record(events::graph_failed(&host, &crate::chain(&error))).await?;
-            return Err(error);
+        if !host.waits() {
+            self.start_and_keep(&host).await?;
         }
-        tokio::spawn(Arc::clone(self).keep(Arc::clone(&host)));
         hosts.insert(key, Arc::clone(&host));
         Ok(host)
     }
 
-    /// All hosts that run, for `status` and `/metrics`.
+    async fn start_and_keep(self: &Arc<Self>, host: &Arc<GraphHost>) -> Result<(), GraphError> {
+        if let Err(error) = self.start(host).await {
+            self.ledger.record(events::graph_failed(host, &crate::chain(&error))).await?;
+            return Err(error);
+        }
+        tokio::spawn(Arc::clone(self).keep(Arc::clone(host)));
+        Ok(())
+    }
+
+    /// Has the graphs of a module loaded that wait for their first use, and keeps them so.
+    ///
+    /// # Errors
+    /// One does not load, or died too often of late. Those that are loaded when the service starts are not waited for.
+    pub async fn ready(self: &Arc<Self>, hosts: impl Iterator<Item = &Arc<GraphHost>>) -> Result<Vec<InUse>, GraphError> {
+        let mut used = Vec::new();
+        for host in hosts {
+            // First, so that it does not go between here and its use.
+            used.push(host.in_use());
+            if !host.waits() || host.loaded().is_some() {
+                continue;
+            }
+            let _once = host.starting.lock().await;
+            if host.loaded().is_some() {
+                continue;
+            }
+            if host.recent_deaths() >= BUDGET {
+                return Err(GraphError::Exhausted);
+            }
+            self.start_and_keep(host).await.inspect_err(|_| host.died())?;
+            // Workers that had channels to one before get channels to this one.
+            host.generation.send_modify(|generation| *generation += 1);
+        }
+        Ok(used)
+    }
+
+    /// Lets graphs go that nobody used for as long as their policies say.
+    pub async fn unload_idle(&self) {
+        for host in self.list().await {
+            let GraphLoad::FirstUse { idle: Some(idle) } = host.key.load else { continue };
+            if host.users.load(Ordering::Acquire) == 0
+                && lock(&host.last_used).elapsed() >= idle
+                && let Some(present) = lock(&host.present).take()
+            {
+                tracing::info!(graph = host.name, pid = present.child.pid(), "graph unloaded: nobody uses it");
+                present.unloaded.store(true, Ordering::Release);
+                present.child.kill();
+            }
+        }
+    }
+
+    /// All hosts, always in the same order, for `status` and `/metrics`.
     pub async fn list(&self) -> Vec<Arc<GraphHost>> {
-        self.hosts.lock().await.values().cloned().collect()
+        let mut hosts: Vec<_> = self.hosts.lock().await.values().cloned().collect();
+        hosts.sort_by_cached_key(|host| (host.name.clone(), host.sha256, format!("{:?}", host.key)));
+        hosts
     }
 
     /// Starts the process, has it confined before it reads the model, and waits until it is ready.
@@ -195,7 +303,8 @@ impl Graphs {
             memory: key.memory,
             landlock_floor: self.landlock_floor,
         };
-        child.send(&ToGraph::Load(Box::new(load)), &[host.model.as_fd()])?;
+        let model = Arc::clone(&lock(&host.model));
+        child.send(&ToGraph::Load(Box::new(load)), &[model.as_fd()])?;
         let report = match child.recv_within(&mut dialogue, STARTUP).await? {
             FromGraph::Confined(report) => report,
             FromGraph::Unusable { reason } | FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
@@ -211,7 +320,8 @@ impl Graphs {
         };
         self.ledger.record(events::graph_loaded(host, &crate::child::escape(&loaded.engine), loaded.load_ns)).await?;
         tracing::info!(graph = host.name, pid = child.pid(), ms = loaded.load_ns / 1_000_000, "graph loaded");
-        *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded) });
+        *lock(&host.last_used) = Instant::now();
+        *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded), unloaded: Arc::default() });
         Ok(())
     }
 
@@ -220,6 +330,12 @@ impl Graphs {
         loop {
             let Some(present) = lock(&host.present).clone() else { return };
             let (exit, cause) = watch_until_gone(&present.child).await;
+            if present.unloaded.load(Ordering::Acquire) {
+                self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, Some("nobody used it")));
+                return;
+            }
+            // Whoever wants it now waits for the one that takes its place.
+            let _once = host.starting.lock().await;
             *lock(&host.present) = None;
             drop(present.loaded);
             self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, cause));
@@ -236,6 +352,7 @@ impl Graphs {
             match self.start(host).await {
                 Ok(()) => {
                     self.ledger.note(events::graph_restarted(host, &exit.to_string()));
+                    host.restarts.fetch_add(1, Ordering::Relaxed);
                     host.generation.send_modify(|generation| *generation += 1);
                     return true;
                 }
@@ -291,14 +408,56 @@ impl GraphHost {
         }
     }
 
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (self.loaded().is_some(), self.waits() && self.recent_deaths() == 0) {
+            (true, _) => Standing::Serving,
+            (false, true) => Standing::StandingBy,
+            (false, false) => Standing::Down,
+        }
+    }
+
+    /// How often its process was replaced.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is loaded on first use.
+    fn waits(&self) -> bool {
+        matches!(self.key.load, GraphLoad::FirstUse { .. })
+    }
+
+    fn in_use(self: &Arc<Self>) -> InUse {
+        self.users.fetch_add(1, Ordering::AcqRel);
+        InUse(Arc::clone(self))
+    }
+
+    /// How long a worker that is granted it may keep it loaded without using it.
+    #[must_use]
+    pub fn idle(&self) -> Option<Duration> {
+        match self.key.load {
+            GraphLoad::FirstUse { idle } => idle,
+            GraphLoad::Start => None,
+        }
+    }
+
     fn may_restart(&self) -> bool {
+        self.died();
+        self.recent_deaths() < BUDGET
+    }
+
+    fn died(&self) {
+        lock(&self.deaths).push_back(Instant::now());
+    }
+
+    fn recent_deaths(&self) -> usize {
         let mut deaths = lock(&self.deaths);
-        let now = Instant::now();
-        deaths.push_back(now);
-        while deaths.front().is_some_and(|death| now.duration_since(*death) > BUDGET_WINDOW) {
+        while deaths.front().is_some_and(|death| death.elapsed() > BUDGET_WINDOW) {
             deaths.pop_front();
         }
-        deaths.len() < BUDGET
+        deaths.len()
     }
 }
 
@@ -344,6 +503,7 @@ impl GraphKey {
             computes: grant.computes.unwrap_or(computes),
             threads: grant.threads,
             memory: grant.memory,
+            load: grant.load,
             language: grant.language.map(|bounds| Bounds { context: bounds.context, contexts: bounds.contexts }),
         }
     }

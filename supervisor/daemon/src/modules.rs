@@ -276,6 +276,9 @@ impl Modules {
     /// # Errors
     /// [`WorkerError`]
     pub async fn worker(self: &Arc<Self>, module: &Module, admitted: &Arc<Admitted>) -> Result<Start, WorkerError> {
+        // Before the slot is taken: a model may take long to load, and others look into the slot.
+        let hosts = admitted.graphs.iter().map(|(_, host)| host);
+        let used = self.gate.graphs.ready(hosts).await?;
         let mut slot = module.worker.lock().await;
         if let Some(worker) = slot.as_ref().filter(|worker| worker.alive()) {
             return Ok(Start { worker: Arc::clone(worker), cold: None });
@@ -286,7 +289,7 @@ impl Modules {
             Some(standby) => standby,
             None => Standby::spawn(&self.gate.host.libexec_dir).await?,
         };
-        let worker = standby.assign(admitted, &self.gate.ledger).await?;
+        let worker = standby.assign(admitted, used, &self.gate.ledger).await?;
         *slot = Some(Arc::clone(&worker));
         module.counters.cold_starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let cold = began.elapsed();
@@ -323,6 +326,22 @@ impl Modules {
                 worker.kill();
             }
         }
+    }
+
+    /// Ends workers that keep a graph loaded and have had nothing to do for longer than its policy says, and lets such graphs go.
+    pub async fn unload_idle_graphs(&self) {
+        for module in self.list() {
+            let Some(idle) = module.state.iter().flat_map(|admitted| &admitted.graphs).filter_map(|(_, host)| host.idle()).min() else {
+                continue;
+            };
+            let mut slot = module.worker.lock().await;
+            if slot.as_ref().and_then(|worker| worker.idle_since()).is_some_and(|since| since.elapsed() >= idle)
+                && let Some(worker) = slot.take()
+            {
+                worker.kill();
+            }
+        }
+        self.gate.graphs.unload_idle().await;
     }
 
     /// Ends everything.

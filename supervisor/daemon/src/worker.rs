@@ -38,6 +38,7 @@ use crate::child::Exit;
 use crate::compiler::STARTUP;
 use crate::events;
 use crate::graphs::GraphError;
+use crate::graphs::InUse;
 use crate::graphs::REGION;
 use crate::invoke::Records;
 use crate::ledger::Ledger;
@@ -93,6 +94,15 @@ pub struct Worker {
     ended: AtomicBool,
     next: AtomicU64,
     last_used: Mutex<Instant>,
+    /// Keeps its graphs loaded.
+    graphs: Vec<InUse>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let last = *lock(&self.last_used);
+        self.graphs.iter().for_each(|graph| graph.at(last));
+    }
 }
 
 /// Who waits for what. A guest thread runs one invocation, and gets the next when the end of that one is accounted for.
@@ -133,7 +143,7 @@ impl Standby {
     ///
     /// # Errors
     /// It refuses, or is not confined as the policy wants.
-    pub async fn assign(mut self, module: &Arc<Admitted>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
+    pub async fn assign(mut self, module: &Arc<Admitted>, graphs: Vec<InUse>, ledger: &Arc<Ledger>) -> Result<Arc<Worker>, WorkerError> {
         // On its way to the disk before the grant is in the worker's hands, and there before the worker may run: the disk and the worker work at the same time.
         let granted = ledger.record(events::grants_given(module));
         let uuid = uuid::Uuid::now_v7();
@@ -168,6 +178,7 @@ impl Standby {
             ended: AtomicBool::new(false),
             next: AtomicU64::new(1),
             last_used: Mutex::new(Instant::now()),
+            graphs,
         });
         tokio::spawn(listen(Arc::clone(&worker), self.dialogue, Arc::clone(module), Arc::clone(ledger)));
         for (index, (_, host)) in module.graphs.iter().enumerate() {
@@ -196,28 +207,31 @@ impl Worker {
         lock(&self.pending).waiting.is_empty().then(|| *lock(&self.last_used))
     }
 
-    /// Runs one fresh instance with these ends of its pipes.
+    /// Runs one fresh instance with these ends of its pipes: input, output, error. `begins` is told on which ring, before the worker is.
     ///
     /// # Errors
     /// The worker takes no frame, or has no guest thread left, which the module's permits exclude. It is then killed.
-    pub fn invoke(&self, stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd) -> Result<oneshot::Receiver<Ended>, ChildError> {
+    pub fn invoke(&self, pipes: [OwnedFd; 3], begins: impl FnOnce(Option<u32>)) -> Result<oneshot::Receiver<Ended>, ChildError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (ended, end) = oneshot::channel();
         // Held over the look at `gone`, so that the listener either sees this entry or has said that the worker is gone.
         let mut pending = lock(&self.pending);
         if let Some(exit) = *lock(&self.gone) {
+            begins(None);
             let _ = ended.send(Ended::WorkerGone(exit, Records::default()));
             return Ok(end);
         }
         let Some(ring) = pending.idle.pop() else {
             drop(pending);
+            begins(None);
             self.kill();
             return Err(self.child.dishonest("all its guest threads have something to do"));
         };
         pending.waiting.insert(id, Waiting { ring, ended });
         drop(pending);
+        begins(Some(ring));
         let frame = ToWorker::Invoke(Invocation { id, ring });
-        self.child.send(&frame, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).inspect_err(|_| self.kill())?;
+        self.child.send(&frame, &pipes.each_ref().map(|pipe| pipe.as_fd())).inspect_err(|_| self.kill())?;
         Ok(end)
     }
 

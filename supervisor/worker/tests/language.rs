@@ -396,6 +396,33 @@ fn an_answer_without_end_meets_the_memory_limit_or_the_deadline() {
 }
 
 #[test]
+fn a_token_for_which_there_was_no_room_is_given_when_there_is() {
+    // Context 1 keeps an answer as long as the memory allows; then context 0 has no room for its first token until that is gone.
+    let prompt = format!("{}{} {} ", "a".repeat(1000), "b".repeat(2000), "c".repeat(2000));
+    let start = format!(
+        "{OPENED} (call $want (i32.const 4) (call $set (i32.const 0) (i32.const 0) (i32.const 21000) (i32.const 4002)) (i32.const 0)) \
+        (call $want (i32.const 5) (call $init (i32.load (i32.const 8)) (i32.const 12)) (i32.const 0)) \
+        (call $want (i32.const 6) (call $set (i32.const 1) (i32.const 0) (i32.const 20000) (i32.const 1000)) (i32.const 0)) \
+        (call $want (i32.const 7) (call $compute (i32.const 1)) (i32.const 7)) \
+        (call $want (i32.const 8) (call $single (i32.const 0)) (i32.const 7)) \
+        (call $want (i32.const 9) (call $get1 (i32.const 0) (i32.const 0)) (i32.const 1)) \
+        (call $want (i32.const 10) (call $single (i32.const 0)) (i32.const 7)) \
+        (call $want (i32.const 11) (call $close (i32.const 1)) (i32.const 0)) \
+        (call $want (i32.const 12) (call $single (i32.const 0)) (i32.const 0)) \
+        (call $want (i32.const 13) (call $get1 (i32.const 0) (i32.const 0)) (i32.const 0)) (call $say) \
+        (call $want (i32.const 14) (call $single (i32.const 0)) (i32.const 0)) \
+        (call $want (i32.const 15) (call $get1 (i32.const 0) (i32.const 0)) (i32.const 0)) (call $say)"
+    );
+    let mut worker = plan(&guest("{}", &prompt, &start)).limits(|limits| limits.memory = 1 << 20).start();
+    let diary = Parrot { endless: true, ..Parrot::default() }.serve(worker.hosts.remove(0), HALF);
+    let run = worker.run();
+    assert_eq!(run.outcome(), &Outcome::Exited(0));
+    let said = String::from_utf8(run.output).unwrap();
+    assert_eq!(said, format!("{} {} ", "b".repeat(2000), "c".repeat(2000)), "no token is lost, and none comes twice");
+    settled(&diary);
+}
+
+#[test]
 fn a_host_that_is_replaced_in_the_middle_costs_one_error_and_the_prompt_is_given_again() {
     // One token; then the guest reads its input, during which the host is replaced; then an error; then the answer from its beginning.
     let start = format!(

@@ -43,6 +43,8 @@ pub struct Talk {
     output: Option<Vec<u8>>,
     /// What the last `compute_single` gave.
     piece: Option<Vec<u8>>,
+    /// A token that `compute_single` could not give, because there was no room for it: the next one gives it.
+    held: Option<Token>,
 }
 
 /// A context of the host.
@@ -69,7 +71,7 @@ enum Stage {
 
 impl Talk {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, prompt: None, host: None, stage: Stage::Stale, tokens: [0, 0], output: None, piece: None }
+        Self { config, prompt: None, host: None, stage: Stage::Stale, tokens: [0, 0], output: None, piece: None, held: None }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -107,7 +109,9 @@ impl Talk {
     /// Bytes kept for it.
     pub(in crate::nn) fn kept(&self) -> u64 {
         let texts = [&self.prompt, &self.output, &self.piece];
-        texts.iter().fold(self.config.weight(), |sum, text| sum.saturating_add(text.as_ref().map_or(0, |text| text.len() as u64)))
+        let held = self.held.as_ref().map_or(0, |held| held.piece.len() as u64);
+        let all = self.config.weight().saturating_add(held);
+        texts.iter().fold(all, |sum, text| sum.saturating_add(text.as_ref().map_or(0, |text| text.len() as u64)))
     }
 }
 
@@ -133,7 +137,7 @@ impl Turn<'_> {
             return Err(invalid("the prompt is not UTF-8").into());
         }
         // In place of the old one, so that is not counted; the answer to it goes too.
-        (self.talk.prompt, self.talk.output, self.talk.piece) = (None, None, None);
+        (self.talk.prompt, self.talk.output, self.talk.piece, self.talk.held) = (None, None, None, None);
         (self.talk.stage, self.talk.tokens) = (Stage::Stale, [0, 0]);
         self.room_for(prompt.len())?;
         self.talk.prompt = Some(prompt.to_vec());
@@ -177,19 +181,24 @@ impl Turn<'_> {
             self.talk.stage = Stage::Stale;
             return Err(error(NnCode::RuntimeError, "the graph host was replaced in the middle of the answer").into());
         }
-        let token = self.token();
-        if token.as_ref().map_or(true, |token| token.ending.is_some()) {
+        self.talk.piece = None;
+        let token = match self.talk.held.take() {
+            Some(held) => held,
+            None => self.token().inspect_err(|_| self.talk.stage = Stage::Stale)?,
+        };
+        if let Err(full) = self.room_for(token.piece.len()) {
+            self.talk.held = Some(token);
+            return Err(full);
+        }
+        if token.ending.is_some() {
             self.talk.stage = Stage::Stale;
         }
-        let token = token?;
-        self.talk.piece = None;
-        self.room_for(token.piece.len())?;
         self.talk.piece = Some(token.piece.clone());
         Ok(token)
     }
 
     pub fn fini(&mut self) -> Result<(), Failure> {
-        self.talk.piece = None;
+        (self.talk.piece, self.talk.held) = (None, None);
         self.talk.stage = Stage::Stale;
         if let Some(context) = self.talk.opened_in(self.link.generation) {
             match self.ask(Request::Reset { context })? {
@@ -216,7 +225,7 @@ impl Turn<'_> {
 
     /// Makes the host's context hold the prompt and nothing else, whose answer then begins; gives the context.
     fn begin(&mut self) -> Result<u32, Failure> {
-        (self.talk.output, self.talk.piece, self.talk.tokens[1]) = (None, None, 0);
+        (self.talk.output, self.talk.piece, self.talk.held, self.talk.tokens[1]) = (None, None, None, 0);
         if self.talk.opened_in(self.link.generation).is_none() || !matches!(self.talk.stage, Stage::Prompted | Stage::TooLong { .. }) {
             self.send_prompt()?;
         }
