@@ -207,3 +207,30 @@ fn on_a_full_disk_nothing_new_begins_the_daemon_stays_and_the_journal_holds() {
     house.run("yields");
     verifies(&house);
 }
+
+#[test]
+fn with_halt_a_full_disk_ends_the_daemon_with_an_error_and_a_start_with_space_goes_on() {
+    let Some(disk) = SmallDisk::new("24m") else { return skip("only root can mount a small disk") };
+    let mut house = House::with(Plan { state: Some(disk.0.path().to_owned()), ..Plan::default() });
+    house.host_adds("[audit]\non-full = \"halt\"\n");
+    house.install(&Policy::new("yields"), &yields(2000));
+    house.start();
+    house.run("yields");
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![0xa5; 48 << 20]).unwrap_err();
+    let stat = format!("/proc/{}/stat", house.pid());
+    until("its end", || {
+        let mut invoke = house.cli(&["invoke", "yields"]);
+        invoke.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        // It is not reaped yet.
+        fs::read_to_string(&stat).unwrap().contains(") Z").then_some(())
+    });
+    let ended = house.kill();
+    assert_eq!(ended.code(), Some(1), "by itself, with an error: {ended}");
+    assert!(house.log().contains("`audit.on-full` is `halt`"), "{}", house.log());
+    fs::remove_file(&ballast).unwrap();
+    house.start();
+    house.run("yields");
+    assert!(house.stop().success());
+    verifies(&house);
+}
