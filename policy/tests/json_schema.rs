@@ -106,7 +106,7 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
         ("dir.access", BASE.replace("\"read\"", "\"?\"")),
         ("graph.encoding", BASE.replace("\"onnx\"", "\"?\"")),
         ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
-        ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
+        ("graph.load", BASE.replace("\"cpu\"", "\"cpu\"\nload = \"?\"")),
         ("graph.target", BASE.replace("\"cpu\"", "\"?\"")),
     ];
     let hosts = [
