@@ -119,6 +119,8 @@ const UNSAFE_FILES: &[(&str, usize)] = &[
     // The wasm engine's own interface asks for these: native code is vouched for, and its pages are handed over.
     ("supervisor/engine/src/load.rs", 2),
     ("supervisor/engine/src/publish.rs", 2),
+    // Names of the C library for a guest: it runs in the sandbox, and can do there what every guest can.
+    ("guest-sdk/examples/own-engine/src/threads.rs", 5),
     // The red team's attack code makes system calls by number. It is never shipped.
     ("tests/src/redteam/attack.rs", 2),
 ];

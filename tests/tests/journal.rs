@@ -135,7 +135,7 @@ fn a_journal_that_was_edited_is_called_tampered_with() {
     house.run("yields");
     assert!(house.stop().success());
     verifies(&house);
-    let segment = largest(&house.state().join("audit"));
+    let segment = largest(&house.state().join("audit/s"));
     let mut bytes = fs::read(&segment).unwrap();
     // Well within the first frames; behind the last one is room that nobody has written to.
     bytes[600] ^= 1;

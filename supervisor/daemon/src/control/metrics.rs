@@ -76,9 +76,12 @@ pub async fn render(control: &Control) -> String {
     page
 }
 
+/// Name, help, type, and the value where there is one.
+type Gauge = (&'static str, &'static str, &'static str, fn(&GraphHost) -> Option<u64>);
+
 /// One graph host each, by the name of its first grant, its model and its place in the list: two grants may share the first two.
 fn graphs(page: &mut String, hosts: &[Arc<GraphHost>]) {
-    let gauges: &[(&str, &str, &str, fn(&GraphHost) -> Option<u64>)] = &[
+    let gauges: &[Gauge] = &[
         ("edgeguard_graph_serving", "1 while the graph's process computes.", "gauge", |host| {
             Some(u64::from(host.standing() == Standing::Serving))
         }),
