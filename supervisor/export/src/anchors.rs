@@ -87,7 +87,7 @@ impl Anchors {
         self.offered = Some(Instant::now());
         let newest = proof::latest(&self.journal).map_err(self.unreadable())?;
         if let Some(acknowledged) = &self.acknowledged
-            && !newest.as_ref().is_some_and(|(newest, _)| newest.size > acknowledged.size)
+            && newest.as_ref().is_none_or(|(newest, _)| newest.size <= acknowledged.size)
         {
             // The file of checkpoints may be behind for a moment; the tree may not.
             let same = newest.is_some_and(|(newest, _)| newest == *acknowledged);
