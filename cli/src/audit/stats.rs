@@ -296,9 +296,15 @@ impl Stats {
     }
 
     fn event(&mut self, event: &Event) {
-        self.denials += u64::from(event.is_denial());
-        if let Some(name) = event.module().filter(|_| event.is_denial()) {
-            self.modules.entry(name.to_owned()).or_default().denials += 1;
+        // One event may tell of many.
+        let denials = match event {
+            Event::Denied { count, .. } | Event::DenialsCounted { count, .. } => *count,
+            event => u64::from(event.is_denial()),
+        };
+        self.denials = self.denials.saturating_add(denials);
+        if let Some(name) = event.module().filter(|_| denials > 0) {
+            let module = self.modules.entry(name.to_owned()).or_default();
+            module.denials = module.denials.saturating_add(denials);
         }
         if let Event::InvocationEnded { module, exit_code, records_produced, records_recorded, stalls, .. } = event {
             let accounts = &mut self.accounts;
