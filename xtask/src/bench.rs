@@ -123,7 +123,7 @@ fn show(arguments: &Arguments, rows: &[Row]) {
         println!("{:#}", json!({ "machine": machine, "rows": rows }));
         return;
     }
-    println!("\n{machine}\n{:<7} {:<58} {:<18} measured (median)", "", "what", "target");
+    println!("\n{machine}\n{:<7} {:<58} {:<18} measured (median; beside an engine, lower quartile)", "", "what", "target");
     for row in rows {
         println!("{}", row.text());
     }
