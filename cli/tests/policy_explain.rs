@@ -89,7 +89,12 @@ fn the_tables_shown_are_those_that_the_sandbox_loads() {
         (dir("audio", "read") + &dir("out", "read-write"), FilesystemUse::ReadWrite),
     ];
     for (dirs, filesystem) in cases {
-        let engines = [("rten", "onnx", Role::Graph), ("onnxruntime", "onnx", Role::OnnxRuntime), ("llama.cpp", "gguf", Role::Language)];
+        let engines = [
+            ("rten", "onnx", Role::Graph),
+            ("onnxruntime", "onnx", Role::OnnxRuntime),
+            ("llama.cpp", "gguf", Role::Language),
+            ("pytorch", "pytorch", Role::Torch),
+        ];
         let graphs: String =
             engines.map(|(engine, encoding, _)| graph(&format!("g-{engine}"), encoding, &format!("engine = \"{engine}\"\n"))).concat();
         let value = json(&format!("{HEAD}{dirs}{graphs}{LIMITS}"), &[]);

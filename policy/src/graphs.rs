@@ -97,6 +97,7 @@ impl Resolver<'_> {
         let (format, default) = match encoding {
             Encoding::Onnx => ("onnx", Engine::Rten),
             Encoding::Gguf => ("gguf", Engine::LlamaCpp),
+            Encoding::PyTorch => ("pytorch", Engine::PyTorch),
         };
         if !table.has("engine") {
             return Some(default);
@@ -106,6 +107,7 @@ impl Resolver<'_> {
         let reads = match engine {
             Engine::Rten | Engine::OnnxRuntime => Encoding::Onnx,
             Engine::LlamaCpp => Encoding::Gguf,
+            Engine::PyTorch => Encoding::PyTorch,
         };
         if reads == encoding {
             return Some(engine);
@@ -114,6 +116,7 @@ impl Resolver<'_> {
         let help = match encoding {
             Encoding::Onnx => "write `rten` or `onnxruntime`, or leave the key out for `rten`",
             Encoding::Gguf => "write `llama.cpp`, or leave the key out",
+            Encoding::PyTorch => "write `pytorch`, or leave the key out",
         };
         self.report(Code::Misplaced, message, &written.span, "reads another format", help);
         None
@@ -175,7 +178,7 @@ const ENCODINGS: &[(&str, Option<Encoding>)] = &[
     ("ggml", Some(Encoding::Gguf)),
     ("openvino", None),
     ("tensorflow", None),
-    ("pytorch", None),
+    ("pytorch", Some(Encoding::PyTorch)),
     ("tensorflowlite", None),
     ("autodetect", None),
 ];
@@ -192,6 +195,6 @@ const ENGINES: &[(&str, Option<Engine>)] = &[
     ("onnxruntime", Some(Engine::OnnxRuntime)),
     ("llama.cpp", Some(Engine::LlamaCpp)),
     ("openvino", None),
-    ("pytorch", None),
+    ("pytorch", Some(Engine::PyTorch)),
     ("candle", None),
 ];

@@ -91,6 +91,41 @@ fn a_bert_with_64_bit_inputs_computes_by_the_operators_library_what_it_computes_
     assert!(loaded.iter().any(|event| event["engine"].as_str().unwrap().starts_with("onnxruntime ")), "{loaded:?}");
 }
 
+/// One input of 64 numbers; prints how many bytes came and the first number, in thousandths.
+fn row() -> Vec<u8> {
+    nn_guest(
+        r#"(data (i32.const 1024) "model") (data (i32.const 300) "\01\00\00\00\40\00\00\00")
+        (data (i32.const 600) "\2c\01\00\00\02\00\00\00\01\00\00\00\00\08\00\00\00\01\00\00")
+        (func $want (param $step i32) (param $errno i32)
+          (if (local.get $errno) (then (call $proc_exit (i32.add (i32.mul (local.get $step) (i32.const 20)) (local.get $errno))))))
+        (func (export "_start")
+          (call $want (i32.const 1) (call $load_by_name (i32.const 1024) (i32.const 5) (i32.const 100)))
+          (call $want (i32.const 2) (call $init (i32.load (i32.const 100)) (i32.const 104)))
+          (call $want (i32.const 3) (call $set_input (i32.load (i32.const 104)) (i32.const 0) (i32.const 600)))
+          (call $want (i32.const 4) (call $compute (i32.load (i32.const 104))))
+          (call $want (i32.const 5) (call $get_output (i32.load (i32.const 104)) (i32.const 0) (i32.const 8192) (i32.const 65536) (i32.const 112)))
+          (call $say (i32.load (i32.const 112)))
+          (call $say (i32.trunc_sat_f32_s (f32.mul (f32.const 1000) (f32.load (i32.const 8192))))))"#,
+    )
+}
+
+#[test]
+fn a_torchscript_model_computes_behind_the_wall_where_the_product_was_built_with_libtorch() {
+    let (make, host) = (built("release/examples/torchscript"), built("release/edgeguard-torch"));
+    if !make.exists() || !host.exists() {
+        return skip("no `edgeguard-torch`: it is built with `--features edgeguard-torch/libtorch`, where libtorch is");
+    }
+    let mut house = House::new();
+    let model = house.path("models/made.pt");
+    assert!(std::process::Command::new(make).arg(&model).status().unwrap().success());
+    house.install(&Policy::new("torch").graph_by("model", &model, "encoding = \"pytorch\"\n"), &row());
+    house.start();
+    assert_eq!(house.children_named("edgeguard-torch").len(), 1);
+    // Zeros times the weights, and one: softmax gives each of 64 the same.
+    assert_eq!(numbers(&house.run("torch")), [256.0, 15.0]);
+    assert!(house.events("graph-loaded").iter().any(|event| event["engine"].as_str().unwrap().starts_with("pytorch ")));
+}
+
 #[test]
 fn a_graph_whose_library_is_not_named_or_is_another_file_is_refused_and_no_other_engine_takes_its_place() {
     let Some(library) = part("engines/libonnxruntime.so.1.32.0", "--engines") else { return };

@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 
     let mut workspace = cargo(&place::root());
-    workspace.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+    workspace.args(["test", "--release", "--workspace", "--no-fail-fast"]).args(features());
     if arguments.fast {
         workspace.args(["--lib", "--bins", "--test", "house", "--test", "packaging"]);
     }
@@ -91,7 +91,19 @@ fn prepare() -> Result<()> {
         }
     }
     speech::run(&speech::Arguments::default())?;
-    shell::step("building the programs", || shell::show(cargo(&place::root()).args(["build", "--release", "--workspace", "--bins"])))
+    shell::step("building the programs", || {
+        shell::show(cargo(&place::root()).args(["build", "--release", "--workspace", "--bins"]).args(features()))
+    })
+}
+
+/// What is built besides where this machine has what it takes: the host on libtorch.
+fn features() -> &'static [&'static str] {
+    if env::var_os("LIBTORCH").is_some() || Path::new("/usr/include/torch/csrc/api/include").exists() {
+        &["--features", "edgeguard-torch/libtorch"]
+    } else {
+        shell::note("no libtorch (Debian: `libtorch-dev`): its engine is not built");
+        &[]
+    }
 }
 
 /// The cargo that runs us, without what it told us about ourselves.

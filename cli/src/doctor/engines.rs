@@ -49,6 +49,7 @@ pub(super) fn probe(host: &HostConfig) -> Vec<Engine> {
         engine("rten", "onnx", "edgeguard-graph", None),
         engine("onnxruntime", "onnx", "edgeguard-onnxruntime", Some(library(host.engines.onnxruntime.as_ref()))),
         engine("llama.cpp", "gguf", "edgeguard-language", None),
+        engine("pytorch", "pytorch", "edgeguard-torch", None),
     ]
 }
 

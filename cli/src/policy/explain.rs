@@ -119,6 +119,7 @@ fn rules(policy: &Policy, host: &HostConfig) -> Result<Rules, Unconfinable> {
                 Engine::Rten => Role::Graph,
                 Engine::OnnxRuntime => Role::OnnxRuntime,
                 Engine::LlamaCpp => Role::Language,
+                Engine::PyTorch => Role::Torch,
             };
             processes.push(process(program_of(graph.engine), "", &Profile { role, filesystem: FilesystemUse::None }, false)?);
         }

@@ -141,6 +141,7 @@ pub fn begin(draft: &Draft) -> Result<Begun, BeginError> {
         let encoding = match graph.encoding {
             Encoding::Onnx => "onnx",
             Encoding::Gguf => "gguf",
+            Encoding::PyTorch => "pytorch",
         };
         let (name, model, sha256) = (quoted(graph.name.as_str()), quoted(&graph.path), hex::encode(graph.sha256));
         out.push_str(&format!(

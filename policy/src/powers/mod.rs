@@ -127,6 +127,7 @@ impl Graph {
         let encoding = match grant.encoding {
             Encoding::Onnx => "onnx",
             Encoding::Gguf => "gguf",
+            Encoding::PyTorch => "pytorch",
         };
         let target = match grant.target {
             Target::Cpu => "cpu",
@@ -135,6 +136,7 @@ impl Graph {
             Engine::Rten => "rten",
             Engine::OnnxRuntime => "onnxruntime",
             Engine::LlamaCpp => "llama.cpp",
+            Engine::PyTorch => "pytorch",
         };
         Self {
             sha256: hex::encode(grant.sha256),

@@ -284,7 +284,7 @@ impl Graphs {
         let key = &host.key;
         let library = match key.engine {
             Engine::OnnxRuntime => Some(library(self.engines.onnxruntime.as_ref())?),
-            Engine::Rten | Engine::LlamaCpp => None,
+            Engine::Rten | Engine::LlamaCpp | Engine::PyTorch => None,
         };
         let (role, program) = program(key.engine);
         let child = Child::spawn(role, &self.libexec.join(program))?;
@@ -481,6 +481,7 @@ impl GraphKey {
             edgeguard_policy::Engine::Rten => Engine::Rten,
             edgeguard_policy::Engine::OnnxRuntime => Engine::OnnxRuntime,
             edgeguard_policy::Engine::LlamaCpp => Engine::LlamaCpp,
+            edgeguard_policy::Engine::PyTorch => Engine::PyTorch,
         };
         let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         let computes = match engine {
@@ -489,12 +490,15 @@ impl GraphKey {
             Engine::OnnxRuntime => 1,
             // Contexts take turns, step by step.
             Engine::LlamaCpp => 1,
+            // Each has helpers of its own.
+            Engine::PyTorch => 1,
         };
         Self {
             sha256: grant.sha256,
             encoding: match grant.encoding {
                 edgeguard_policy::Encoding::Onnx => Encoding::Onnx,
                 edgeguard_policy::Encoding::Gguf => Encoding::Gguf,
+                edgeguard_policy::Encoding::PyTorch => Encoding::PyTorch,
             },
             target: match grant.target {
                 edgeguard_policy::Target::Cpu => Target::Cpu,
@@ -515,6 +519,7 @@ fn program(engine: Engine) -> (Role, &'static str) {
         Engine::Rten => (Role::Graph, "edgeguard-graph"),
         Engine::OnnxRuntime => (Role::OnnxRuntime, "edgeguard-onnxruntime"),
         Engine::LlamaCpp => (Role::Language, "edgeguard-language"),
+        Engine::PyTorch => (Role::Torch, "edgeguard-torch"),
     }
 }
 

@@ -95,7 +95,11 @@ fn receive_library(control: &Channel) -> Result<Library, GraphError> {
 /// How a host makes its engine.
 type Start<'a> = dyn FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError> + 'a;
 
-fn host(
+/// As [`run`], with the sandbox's tables of this role and the engine that `engine` makes of the assignment: for hosts in other crates.
+///
+/// # Errors
+/// As [`run`].
+pub fn host(
     expected_parent: u32,
     role: Role,
     engine: impl FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError>,

@@ -24,6 +24,7 @@ pub use error::GraphError;
 pub use error::LibraryError;
 pub use error::ModelError;
 pub use error::chain;
+pub use host::host;
 pub use host::run;
 pub use host::run_onnxruntime;
 

@@ -136,6 +136,6 @@ fn limits(role: Role) -> &'static [(Resource, u64)] {
             (Resource::Cpu, 600),
         ],
         Role::Worker => &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 4096)],
-        Role::Graph | Role::OnnxRuntime | Role::Language => &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 1024)],
+        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch => &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 1024)],
     }
 }

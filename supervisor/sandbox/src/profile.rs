@@ -19,6 +19,8 @@ pub enum Role {
     OnnxRuntime,
     /// One language model.
     Language,
+    /// One TorchScript model, on libtorch, which the system's loader maps before the first line.
+    Torch,
 }
 
 impl Role {
@@ -30,6 +32,7 @@ impl Role {
             Self::Graph => "graph",
             Self::OnnxRuntime => "onnx-runtime",
             Self::Language => "language",
+            Self::Torch => "torch",
         }
     }
 }

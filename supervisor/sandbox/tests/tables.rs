@@ -28,6 +28,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("graph_setup", Stage::Setup(Role::Graph)),
     ("onnxruntime_setup", Stage::Setup(Role::OnnxRuntime)),
     ("language_setup", Stage::Setup(Role::Language)),
+    ("torch_setup", Stage::Setup(Role::Torch)),
     ("compile_locked", Stage::Locked(Role::Compile, FilesystemUse::None, false)),
     ("worker_locked_without_directories", Stage::Locked(Role::Worker, FilesystemUse::None, false)),
     ("worker_locked_read_only", Stage::Locked(Role::Worker, FilesystemUse::ReadOnly, false)),
@@ -36,6 +37,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("graph_locked", Stage::Locked(Role::Graph, FilesystemUse::None, false)),
     ("onnxruntime_locked", Stage::Locked(Role::OnnxRuntime, FilesystemUse::None, false)),
     ("language_locked", Stage::Locked(Role::Language, FilesystemUse::None, false)),
+    ("torch_locked", Stage::Locked(Role::Torch, FilesystemUse::None, false)),
     ("exporter_locked", Stage::Exporter),
 ];
 

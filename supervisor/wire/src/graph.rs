@@ -65,6 +65,8 @@ pub enum Encoding {
     Onnx,
     /// A language model in GGUF, which wasi-nn calls `ggml`.
     Gguf,
+    /// TorchScript, which wasi-nn calls `pytorch`.
+    PyTorch,
 }
 
 /// What runs a model. One engine, one kind of process: nothing of another engine is mapped beside it unless it is built into the same program.
@@ -76,6 +78,8 @@ pub enum Engine {
     OnnxRuntime,
     /// GGUF.
     LlamaCpp,
+    /// TorchScript, by libtorch; only in builds that ask for it.
+    PyTorch,
 }
 
 /// Where a graph runs.

@@ -20,5 +20,6 @@ pub fn start(encoding: Encoding, target: Target, seats: usize, threads: usize) -
     match (encoding, target) {
         (Encoding::Onnx, Target::Cpu) => Ok(Box::new(rten::Rten::start(seats, threads)?)),
         (Encoding::Gguf, Target::Cpu) => Err(LoadError::Unservable("a language model has a host of its own".into())),
+        (Encoding::PyTorch, Target::Cpu) => Err(LoadError::Unservable("TorchScript has a host of its own".into())),
     }
 }

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use edgeguard_sandbox::Child;
@@ -53,20 +52,22 @@ pub enum Outcome {
 impl Host {
     /// Starts the program; nothing is said yet.
     pub fn start() -> Self {
-        Self::start_program(env!("CARGO_BIN_EXE_edgeguard-graph"))
+        Self::start_program("edgeguard-graph")
     }
 
     /// Starts the host on ONNX Runtime and hands it the library under this digest.
     pub fn onnxruntime(library: &File, sha256: [u8; 32]) -> Self {
-        let host = Self::start_program(env!("CARGO_BIN_EXE_edgeguard-onnxruntime"));
+        let host = Self::start_program("edgeguard-onnxruntime");
         host.control.send(&ToGraph::Library { sha256 }, &[library.as_fd()]).unwrap();
         host
     }
 
-    fn start_program(program: &str) -> Self {
+    /// Starts this program, which lies above the tests; nothing is said yet.
+    pub fn start_program(name: &str) -> Self {
+        let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
         let (control, theirs) = Channel::pair().unwrap();
         let (log, theirs_log) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let child = edgeguard_sandbox::spawn(Path::new(program), theirs.into_fd(), theirs_log).unwrap();
+        let child = edgeguard_sandbox::spawn(&program, theirs.into_fd(), theirs_log).unwrap();
         Self { child, control, log: Some(log) }
     }
 

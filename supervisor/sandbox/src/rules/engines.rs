@@ -47,12 +47,22 @@ pub const LANGUAGE_REFUSED: &[Rule] = &[call!(
 /// While the language engine's threads start.
 pub const LANGUAGE_SETUP: &[Rule] = &[];
 
+/// libtorch on the processor: its helpers exist before the lock, and what makes code is switched off.
+pub const TORCH: &[Rule] = &[];
+
+/// Calls of libtorch that it survives the failure of.
+pub const TORCH_REFUSED: &[Rule] = &[];
+
+/// While libtorch's threads start.
+pub const TORCH_SETUP: &[Rule] = &[];
+
 /// The engine's rows of the locked phase.
 pub(super) fn locked(role: Role) -> &'static [Rule] {
     match role {
         Role::Graph => RTEN,
         Role::OnnxRuntime => ONNX_RUNTIME,
         Role::Language => LANGUAGE,
+        Role::Torch => TORCH,
         Role::Compile | Role::Worker => &[],
     }
 }
@@ -61,6 +71,7 @@ pub(super) fn locked(role: Role) -> &'static [Rule] {
 pub(super) fn refused(role: Role) -> &'static [Rule] {
     match role {
         Role::Language => LANGUAGE_REFUSED,
+        Role::Torch => TORCH_REFUSED,
         Role::OnnxRuntime => ONNX_RUNTIME_REFUSED,
         Role::Graph | Role::Compile | Role::Worker => &[],
     }
@@ -71,6 +82,7 @@ pub(super) fn setup(role: Role) -> &'static [Rule] {
     match role {
         Role::OnnxRuntime => ONNX_RUNTIME_SETUP,
         Role::Language => LANGUAGE_SETUP,
+        Role::Torch => TORCH_SETUP,
         Role::Graph | Role::Compile | Role::Worker => &[],
     }
 }

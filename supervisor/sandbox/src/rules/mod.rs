@@ -110,7 +110,7 @@ fn locked(profile: &Profile) -> Vec<Rule> {
                 }
             }
         }
-        Role::Graph | Role::OnnxRuntime | Role::Language => {
+        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch => {
             rules.extend(common::EVENTS);
             rules.extend(engines::locked(profile.role));
         }
