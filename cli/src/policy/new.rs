@@ -298,7 +298,7 @@ fn model(text: &str) -> Result<Model, String> {
     let mut magic = Vec::with_capacity(4);
     (&mut file).take(4).read_to_end(&mut magic).map_err(|e| cannot(&e))?;
     std::io::Seek::rewind(&mut file).map_err(|e| cannot(&e))?;
-    let encoding = match &magic {
+    let encoding = match magic.as_slice() {
         b"GGUF" => Encoding::Gguf,
         // TorchScript is a zip archive; ONNX never begins so.
         b"PK\x03\x04" => Encoding::PyTorch,
