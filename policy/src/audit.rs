@@ -1,10 +1,11 @@
-//! `[audit]` of the host's file: how much the journal keeps, and what happens when its disk takes no more.
+//! `[audit]` of the host's file: how much the journal keeps, in which form, and what happens when its disk takes no more.
 //!
 //! Runs in: daemon and command line.
 //! Does not: look at a disk.
 
 use crate::bounds;
 use crate::document::Table;
+use crate::privacy::Privacy;
 use crate::resolve::Resolver;
 
 /// How much the journal keeps, and what happens when its disk takes no more.
@@ -14,6 +15,8 @@ pub struct Audit {
     pub budget: u64,
     /// `audit.on-full`
     pub on_full: OnFull,
+    /// `audit.paths` and `audit.graphs`: what no policy may be laxer than.
+    pub privacy: Privacy,
 }
 
 /// What happens when the journal's disk takes no more.
@@ -27,7 +30,7 @@ pub enum OnFull {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { budget: bounds::DEFAULT_AUDIT_BUDGET, on_full: OnFull::Refuse }
+        Self { budget: bounds::DEFAULT_AUDIT_BUDGET, on_full: OnFull::Refuse, privacy: Privacy::default() }
     }
 }
 
@@ -41,7 +44,8 @@ impl Resolver<'_> {
             Some(default.budget)
         };
         let on_full = self.word_or(&table, "on-full", ON_FULL, default.on_full);
-        Some(Audit { budget: budget?, on_full: on_full? })
+        let (privacy, _) = self.privacy(root)?;
+        Some(Audit { budget: budget?, on_full: on_full?, privacy })
     }
 }
 

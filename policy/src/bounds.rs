@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_TEXT: usize = 256 * 1024;
 /// Largest number of diagnostics kept for one text; the rest are counted.
 pub const MAX_DIAGNOSTICS: usize = 256;
+/// Most profiles that one policy may name.
+pub const MAX_PROFILES: usize = 8;
 /// Most directories that one module may be granted.
 pub const MAX_DIRS: usize = 32;
 /// Most graphs that one module may be granted.

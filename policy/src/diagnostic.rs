@@ -142,7 +142,9 @@ impl Diagnostic {
 
 impl Spot {
     fn new(source: &Source, span: Range<usize>, label: impl Into<String>) -> Self {
-        Self { source: source.clone(), span: source.clamp(&span), label: escape(&label.into()) }
+        let (source, span) = source.origin(&span);
+        let span = source.clamp(&span);
+        Self { source, span, label: escape(&label.into()) }
     }
 
     fn to_json(&self) -> Value {

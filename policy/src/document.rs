@@ -31,6 +31,17 @@ pub(crate) struct Document<'s> {
     root: DeTable<'s>,
 }
 
+/// How much of a format a text has to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// All that is required.
+    Whole,
+    /// What profiles may not say; the rest may be theirs.
+    Part,
+    /// What profiles may say, and nothing of it is required.
+    Profile,
+}
+
 /// One section of it.
 pub(crate) struct Table<'d> {
     entries: &'d DeTable<'d>,
@@ -47,7 +58,7 @@ pub(crate) struct Found<T> {
 
 impl<'s> Document<'s> {
     /// Parses and checks the shape. Reports everything to `found`; what it returns is what could be understood.
-    pub(crate) fn read(source: &'s Source, format: &'static Section, found: &mut Diagnostics) -> Self {
+    pub(crate) fn read(source: &'s Source, format: &'static Section, reading: Reading, found: &mut Diagnostics) -> Self {
         if source.text().len() > MAX_TEXT {
             found.push(source::too_large(source.name(), source.text().len()));
             return Self { root: DeTable::new() };
@@ -55,7 +66,7 @@ impl<'s> Document<'s> {
         let (root, errors) = DeTable::parse_recoverable(source.text());
         let root = root.into_inner();
         let mut shape = Diagnostics::default();
-        Shape { source, found: &mut shape }.table(&root, &(0..0), format);
+        Shape { source, reading, found: &mut shape }.table(&root, &(0..0), format);
         let broken = syntax(source, &errors, found);
         // A line that could not be read may have held what now seems to be missing, and what stands on it was guessed.
         shape.retain(|d| {
@@ -107,6 +118,7 @@ fn section_end(text: &str, offset: usize) -> Option<usize> {
 /// The walk that compares a table with its format.
 struct Shape<'a> {
     source: &'a Source,
+    reading: Reading,
     found: &'a mut Diagnostics,
 }
 
@@ -121,7 +133,8 @@ impl Shape<'_> {
             }
         }
         for key in format.keys.iter().filter(|k| k.need == Need::Required) {
-            if !table.contains_key(key.name) && !meant.contains(key.name) {
+            let elsewhere = self.reading != Reading::Whole && schema::may_be_shared(format, key);
+            if !table.contains_key(key.name) && !meant.contains(key.name) && !elsewhere {
                 self.missing(key, header, format);
             }
         }
@@ -129,10 +142,7 @@ impl Shape<'_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, key: &'static Key) {
         match (&key.kind, value.get_ref()) {
-            (Kind::Text, DeValue::String(_))
-            | (Kind::Integer, DeValue::Integer(_))
-            | (Kind::Boolean, DeValue::Boolean(_))
-            | (Kind::Time, DeValue::Datetime(_)) => {}
+            (kind, single) if is_single(kind, single) => {}
             (Kind::Texts, DeValue::Array(list)) => {
                 list.iter().filter(|v| !v.get_ref().is_str()).for_each(|v| self.wrong_type(v, "a string", key));
                 if list.is_empty() && key.need == Need::Required {
@@ -178,6 +188,16 @@ impl Shape<'_> {
         let place = if format.title == schema::TOP { "at the top of the file".to_owned() } else { format!("in `{}`", format.title) };
         let diagnostic = Diagnostic::new(Code::UnknownKey, format!("unknown {what} `{written}` {place}"));
         let known = || format.keys.iter().map(|k| k.name);
+        if self.reading == Reading::Profile
+            && format.title == schema::TOP
+            && schema::POLICY.keys.iter().any(|key| key.name == *name.get_ref())
+        {
+            let message = format!("a profile may not say `{written}`");
+            let help = "a profile holds what several modules share; write this in the policy that uses it";
+            let diagnostic = Diagnostic::new(Code::ProfileKey, message).at(self.source, name.span(), "belongs to one policy alone");
+            self.found.push(diagnostic.help(help));
+            return None;
+        }
         let near = suggest::nearest(name.get_ref(), known());
         self.found.push(match near {
             Some(near) => diagnostic.at(self.source, name.span(), format!("did you mean `{near}`?")),
@@ -220,6 +240,17 @@ impl Shape<'_> {
     }
 }
 
+/// Whether a value is of the kind that a key takes, of those that are one value.
+fn is_single(kind: &Kind, value: &DeValue<'_>) -> bool {
+    matches!(
+        (kind, value),
+        (Kind::Text, DeValue::String(_))
+            | (Kind::Integer, DeValue::Integer(_))
+            | (Kind::Boolean, DeValue::Boolean(_))
+            | (Kind::Time, DeValue::Datetime(_))
+    )
+}
+
 fn is_section(value: &DeValue<'_>) -> bool {
     value.is_table() || value.as_array().is_some_and(|list| list.iter().any(|v| v.get_ref().is_table()))
 }
@@ -259,6 +290,22 @@ pub(crate) fn shorten(text: &str) -> String {
 impl<'d> Table<'d> {
     fn of(value: &'d Spanned<DeValue<'d>>) -> Option<Self> {
         Some(Self { entries: value.get_ref().as_table()?, span: value.span() })
+    }
+
+    /// An empty table that stands there.
+    pub(crate) fn at(span: Range<usize>) -> Table<'static> {
+        static NOTHING: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
+        Table { entries: &NOTHING, span }
+    }
+
+    /// Where a key's value stands, if it is one value, or a list of strings, and of the right kind.
+    pub(crate) fn plain(&self, key: &Key) -> Option<Range<usize>> {
+        let value = self.entries.get(key.name)?;
+        let fits = match (&key.kind, value.get_ref()) {
+            (Kind::Texts, DeValue::Array(list)) => list.iter().all(|v| v.get_ref().is_str()),
+            (kind, single) => is_single(kind, single),
+        };
+        fits.then(|| value.span())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::bounds;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
+use crate::document::Reading;
 use crate::document::Table;
 use crate::graphs::Engines;
 use crate::names::Principal;
@@ -77,7 +78,7 @@ impl Default for HostConfig {
 /// Every mistake in the text.
 pub(crate) fn resolve(source: &Source) -> Result<HostConfig, Diagnostics> {
     let mut found = Diagnostics::default();
-    let document = Document::read(source, &schema::HOST, &mut found);
+    let document = Document::read(source, &schema::HOST, Reading::Whole, &mut found);
     let config = Resolver { source, found: &mut found }.host(&document.root());
     found.sort();
     match config {

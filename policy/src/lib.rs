@@ -57,6 +57,8 @@ mod overlap;
 mod paths;
 mod pattern;
 mod policy;
+mod privacy;
+mod profile;
 mod render;
 mod requirements;
 mod resolve;
@@ -102,6 +104,10 @@ pub use policy::Mode;
 pub use policy::Place;
 pub use policy::Policy;
 pub use policy::Target;
+pub use privacy::Class;
+pub use privacy::Privacy;
+pub use profile::Expanded;
+pub use profile::Profiles;
 pub use render::Colour;
 pub use set::check_names;
 pub use set::check_set;
@@ -115,7 +121,7 @@ pub use trust::TrustedRoot;
 
 /// The names of all keys and sections that policies and host files may have, for editors and for the test of the reference page.
 pub fn keys() -> impl Iterator<Item = &'static str> {
-    [&schema::POLICY, &schema::HOST].into_iter().flat_map(schema::names)
+    [&schema::POLICY, &schema::PROFILE, &schema::HOST].into_iter().flat_map(schema::names)
 }
 
 /// The names that a signer's `claims` may have.
@@ -131,7 +137,24 @@ pub fn claims() -> impl Iterator<Item = &'static str> {
 /// Every mistake in the text, not only the first. Warnings travel in [`Policy::warnings`] when the policy stands,
 /// and beside the errors when it does not.
 pub fn parse(file_name: &str, text: &str) -> Result<Policy, Diagnostics> {
-    resolve::policy(&Source::new(file_name, text))
+    parse_with(file_name, text, &Profiles::default())
+}
+
+/// Reads one policy file that may name profiles, which are written out into it before it is judged: what is said of it is said of the whole.
+///
+/// # Errors
+/// As [`parse`], and every mistake in the profiles that it names; of a policy that names one which is not among `profiles`, that.
+pub fn parse_with(file_name: &str, text: &str, profiles: &Profiles) -> Result<Policy, Diagnostics> {
+    resolve::policy(&Source::new(file_name, text), profiles)
+}
+
+/// The text of a policy with its profiles written out; of one that names none, the text itself. It is a policy that says the same and names none, and its
+/// SHA-256 is [`Policy::digest`].
+///
+/// # Errors
+/// As [`parse_with`].
+pub fn expand(file_name: &str, bytes: &[u8], profiles: &Profiles) -> Result<Expanded, Diagnostics> {
+    profile::expand(&Source::from_bytes(file_name, bytes)?, profiles)
 }
 
 /// Reads one policy file as it lies on disk.
@@ -139,7 +162,15 @@ pub fn parse(file_name: &str, text: &str) -> Result<Policy, Diagnostics> {
 /// # Errors
 /// As [`parse`]; besides, text that is not UTF-8 or larger than [`MAX_TEXT`].
 pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Policy, Diagnostics> {
-    resolve::policy(&Source::from_bytes(file_name, bytes)?)
+    parse_bytes_with(file_name, bytes, &Profiles::default())
+}
+
+/// Reads one policy file as it lies on disk, as [`parse_with`] does.
+///
+/// # Errors
+/// As [`parse_with`]; besides, text that is not UTF-8 or larger than [`MAX_TEXT`].
+pub fn parse_bytes_with(file_name: &str, bytes: &[u8], profiles: &Profiles) -> Result<Policy, Diagnostics> {
+    resolve::policy(&Source::from_bytes(file_name, bytes)?, profiles)
 }
 
 /// Reads the host's own file, `/etc/edgeguard/edgeguard.toml`.

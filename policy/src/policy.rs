@@ -17,6 +17,8 @@ use crate::diagnostic::Diagnostics;
 use crate::host::HostConfig;
 use crate::names::GraphName;
 use crate::names::ModuleName;
+use crate::privacy::Privacy;
+use crate::privacy::Spots;
 use crate::source::Source;
 
 /// One module's policy: everything it may have, and nothing that is not written here.
@@ -48,7 +50,11 @@ pub struct Policy {
     pub args: Vec<String>,
     /// What the kernel must be able to enforce for this module.
     pub floor: Floor,
-    /// SHA-256 of the text.
+    /// In which form the journal keeps what the module names.
+    pub privacy: Privacy,
+    /// The profiles that it names, in its order.
+    pub profiles: Vec<String>,
+    /// SHA-256 of the text; of one that names profiles, of the text with these written out.
     pub digest: [u8; 32],
     /// What is not wrong but worth a look.
     pub warnings: Diagnostics,
@@ -150,6 +156,8 @@ pub enum Encoding {
     Onnx,
     /// A language model in GGUF; wasi-nn calls the format `ggml`.
     Gguf,
+    /// TorchScript.
+    PyTorch,
 }
 
 /// What computes a model.
@@ -161,6 +169,8 @@ pub enum Engine {
     OnnxRuntime,
     /// GGUF.
     LlamaCpp,
+    /// TorchScript, where the product was built with libtorch.
+    PyTorch,
 }
 
 /// Where a model is computed.
@@ -246,6 +256,9 @@ pub(crate) struct Places {
     pub(crate) deadline: Range<usize>,
     pub(crate) table_elements: Range<usize>,
     pub(crate) landlock: Option<Range<usize>>,
+    pub(crate) privacy: Spots,
+    /// In the policy's own text, not in the expanded one.
+    pub(crate) profiles: Option<Range<usize>>,
 }
 
 impl Policy {
@@ -275,6 +288,7 @@ impl Policy {
         }
         crate::overlap::check_own_dirs(self, host, &mut found);
         crate::means::check(self, host, &mut found);
+        crate::privacy::check(self, host, &mut found);
         found
     }
 

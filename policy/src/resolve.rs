@@ -12,6 +12,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 use crate::document::Found;
+use crate::document::Reading;
 use crate::document::Table;
 use crate::graphs::PlacedGraph;
 use crate::names::ModuleName;
@@ -25,6 +26,8 @@ use crate::policy::Limits;
 use crate::policy::Mode;
 use crate::policy::Places;
 use crate::policy::Policy;
+use crate::profile;
+use crate::profile::Profiles;
 use crate::requirements::PlacedRequirement;
 use crate::schema;
 use crate::signers::Signers;
@@ -34,9 +37,12 @@ use crate::source::Source;
 ///
 /// # Errors
 /// Every mistake in the text.
-pub(crate) fn policy(source: &Source) -> Result<Policy, Diagnostics> {
+pub(crate) fn policy(source: &Source, profiles: &Profiles) -> Result<Policy, Diagnostics> {
     let mut found = Diagnostics::default();
-    let document = Document::read(source, &schema::POLICY, &mut found);
+    let document = Document::read(source, &schema::POLICY, Reading::Whole, &mut found);
+    if profile::is_used(&document) {
+        return profile::policy(source, profiles);
+    }
     let resolved = Resolver { source, found: &mut found }.policy(&document.root());
     found.sort();
     match resolved {
@@ -72,7 +78,7 @@ struct Module {
 }
 
 impl Resolver<'_> {
-    fn policy(&mut self, root: &Table<'_>) -> Option<Policy> {
+    pub(crate) fn policy(&mut self, root: &Table<'_>) -> Option<Policy> {
         // Every part first, so that every part's mistakes are reported; then what needs more than one.
         let version = self.version(root);
         let revision = if root.has("revision") { self.version_number(root, "revision").map(|n| Some(n.value)) } else { Some(None) };
@@ -82,13 +88,14 @@ impl Resolver<'_> {
         let limits = root.section("limits").and_then(|t| self.limits(&t));
         let env = self.env(root);
         let floor = self.floor(root);
+        let privacy = self.privacy(root);
         if let Some(limits) = &limits {
             self.channels(limits, &graphs);
         }
         if let Some(module) = &module {
             self.self_grants(module, &dirs, &graphs);
         }
-        let (module, limits, (floor, landlock)) = (module?, limits?, floor?);
+        let (module, limits, (floor, landlock), (privacy, classes)) = (module?, limits?, floor?, privacy?);
         version?;
         let revision = revision?;
         let signers = &module.signers.list;
@@ -105,6 +112,8 @@ impl Resolver<'_> {
             deadline: limits.deadline,
             table_elements: limits.table_elements,
             landlock,
+            privacy: classes,
+            profiles: None,
         };
         Some(Policy {
             name: module.name.value,
@@ -120,6 +129,8 @@ impl Resolver<'_> {
             env,
             args: module.args,
             floor,
+            privacy,
+            profiles: Vec::new(),
             digest: self.source.digest(),
             warnings: Diagnostics::default(),
             source: self.source.clone(),

@@ -63,6 +63,34 @@ const fn key(name: &'static str, kind: Kind, need: Need, example: &'static str) 
     Key { name, kind, need, example }
 }
 
+/// What profiles may hold, of the top of a policy.
+const SHARED: &[&str] = &["dir", "graph", "limits", "env", "require", "audit"];
+
+/// A profile: whatever of [`SHARED`] it likes.
+pub(crate) const PROFILE: Section = Section {
+    title: TOP,
+    keys: &[
+        key("version", Integer, Required, "1"),
+        key("dir", Many(&DIR), Optional, "[[dir]]"),
+        key("graph", Many(&GRAPH), Optional, "[[graph]]"),
+        key("limits", One(&LIMITS), Optional, "[limits]"),
+        key("env", Words, Optional, "[env]"),
+        key("require", One(&REQUIRE), Optional, "[require]"),
+        key("audit", One(&PRIVACY), Optional, "[audit]"),
+    ],
+};
+
+/// Whether a key of a policy may stand in a profile instead: a section of its own, or a key of one. Entries of lists stand whole in one of the two.
+pub(crate) fn may_be_shared(section: &Section, key: &Key) -> bool {
+    let inner = |name: &&str| section.title.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) == Some(*name);
+    if section.title == TOP { SHARED.contains(&key.name) } else { SHARED.iter().any(inner) }
+}
+
+/// Keys that name their section, and so stand first in it, wherever the format lists them.
+pub(crate) fn is_head(section: &Section, key: &Key) -> bool {
+    section.title == SIGNER.title && key.name == "id"
+}
+
 /// What the outermost table is called.
 pub(crate) const TOP: &str = "the file";
 
@@ -72,12 +100,14 @@ pub(crate) const POLICY: Section = Section {
     keys: &[
         key("version", Integer, Required, "1"),
         key("revision", Integer, Optional, "42"),
+        key("profiles", Texts, Optional, "[\"base-vision\"]"),
         key("module", One(&MODULE), Required, "[module]"),
         key("dir", Many(&DIR), Optional, "[[dir]]"),
         key("graph", Many(&GRAPH), Optional, "[[graph]]"),
         key("limits", One(&LIMITS), Required, "[limits]"),
         key("env", Words, Optional, "[env]"),
         key("require", One(&REQUIRE), Optional, "[require]"),
+        key("audit", One(&PRIVACY), Optional, "[audit]"),
     ],
 };
 
@@ -188,6 +218,11 @@ const LIMITS: Section = Section {
 
 const REQUIRE: Section = Section { title: "[require]", keys: &[key("landlock", Integer, Required, "3")] };
 
+/// What a policy says of the journal.
+const PRIVACY: Section = Section { title: "[audit]", keys: &[PATHS_CLASS, GRAPHS_CLASS] };
+const PATHS_CLASS: Key = key("paths", Text, Optional, "\"hmac\"");
+const GRAPHS_CLASS: Key = key("graphs", Text, Optional, "\"plain\"");
+
 /// The host's own file.
 pub(crate) const HOST: Section = Section {
     title: TOP,
@@ -244,8 +279,10 @@ const TRUST: Section = Section {
 const POLICY_SIGNING: Section =
     Section { title: "[policy-signing]", keys: &[key("key", Texts, Required, "[\"/etc/edgeguard/keys/ops.pub\"]")] };
 
-const AUDIT: Section =
-    Section { title: "[audit]", keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\"")] };
+const AUDIT: Section = Section {
+    title: "[audit]",
+    keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\""), PATHS_CLASS, GRAPHS_CLASS],
+};
 
 const ENGINES: Section = Section { title: "[engines]", keys: &[key("onnxruntime", One(&LIBRARY), Optional, "[engines.onnxruntime]")] };
 

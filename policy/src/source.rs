@@ -25,6 +25,19 @@ struct Inner {
     /// Where each line begins, so that a thousand mistakes do not count lines a thousand times.
     lines: Vec<usize>,
     digest: [u8; 32],
+    /// Of a text that was put together: where its parts were written, in their order.
+    pieces: Vec<Piece>,
+}
+
+/// A part of a text that was put together.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// Where it stands in this text.
+    pub(crate) here: Range<usize>,
+    /// The text that it comes from.
+    pub(crate) source: Source,
+    /// Where it stands in that.
+    pub(crate) there: Range<usize>,
 }
 
 impl Source {
@@ -35,7 +48,29 @@ impl Source {
         // A byte order mark is no part of the text, and offsets are counted from what follows it.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), lines, digest }))
+        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), lines, digest, pieces: Vec::new() }))
+    }
+
+    /// A text that was put together from others. What is said of a place in it is said of the place that it comes from.
+    pub(crate) fn expanded(name: &str, text: &str, pieces: Vec<Piece>) -> Self {
+        let plain = Self::new(name, text);
+        match Arc::try_unwrap(plain.0) {
+            Ok(inner) => Self(Arc::new(Inner { pieces, ..inner })),
+            Err(shared) => Self(shared),
+        }
+    }
+
+    /// Where a place of this text was written: in this text, if it was not put together.
+    pub(crate) fn origin(&self, span: &Range<usize>) -> (Self, Range<usize>) {
+        let pieces = &self.0.pieces;
+        // What was written between two pieces belongs to the one before.
+        let at = pieces.partition_point(|piece| piece.here.start <= span.start).saturating_sub(1);
+        let Some(Piece { here, source, there }) = pieces.get(at) else { return (self.clone(), span.clone()) };
+        if here.len() != there.len() || !here.contains(&span.start) {
+            return (source.clone(), there.clone());
+        }
+        let moved = |offset: usize| there.start + offset.min(here.end).saturating_sub(here.start);
+        (source.clone(), moved(span.start)..moved(span.end))
     }
 
     /// Decodes what lies on disk.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::with;
 use edgeguard_policy::Audit;
+use edgeguard_policy::Class;
 use edgeguard_policy::Code;
 use edgeguard_policy::Code::*;
 use edgeguard_policy::Counter;
@@ -16,6 +17,7 @@ use edgeguard_policy::HostConfig;
 use edgeguard_policy::OnFull;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Principal;
+use edgeguard_policy::Privacy;
 use edgeguard_policy::Requirement;
 use edgeguard_policy::Revocations;
 use edgeguard_policy::Statement;
@@ -73,6 +75,8 @@ fn every_key_of_the_host_file_is_heard() {
         [audit]
         budget = "1 GiB"
         on-full = "halt"
+        paths = "drop"
+        graphs = "hmac"
     "#;
     let host = parse_host("edgeguard.toml", text).unwrap();
     assert_eq!(
@@ -91,7 +95,7 @@ fn every_key_of_the_host_file_is_heard() {
     assert_eq!((trust.revocations, trust.counter), (Revocations::Required, Counter::Tpm));
     assert_eq!(host.policy_signing.unwrap().keys, [Path::new("/ops.pub"), Path::new("/lab.pub")]);
     assert_eq!((host.floor.landlock, host.standby), (5, false));
-    assert_eq!(host.audit, Audit { budget: 1 << 30, on_full: OnFull::Halt });
+    assert_eq!(host.audit, Audit { budget: 1 << 30, on_full: OnFull::Halt, privacy: Privacy { paths: Class::Drop, graphs: Class::Hmac } });
     let own = parse_host("edgeguard.toml", "version = 1\n[control]\nsocket = \"/x.sock\"\n").unwrap();
     assert_eq!(own.control, Path::new("/x.sock"));
 }
@@ -123,6 +127,28 @@ fn a_policy_below_the_hosts_floor_is_an_error() {
     let found = policy(&with("[require]\nlandlock = 3\n")).check_host(&host);
     assert_eq!(codes(&found), [BelowFloor]);
     insta::assert_snapshot!("below_floor", found.to_string());
+}
+
+#[test]
+fn of_two_classes_the_stricter_counts_whoever_wrote_it() {
+    let host = |lines: &str| parse_host("edgeguard.toml", &format!("version = 1\n[audit]\n{lines}\n")).unwrap();
+    let both = |paths, graphs| Privacy { paths, graphs };
+    let strict = host("paths = \"hmac\"");
+    let kept = |lines: &str| policy(&with(&format!("[audit]\n{lines}\n"))).effective_privacy(&strict);
+    assert_eq!(policy(common::BASE).effective_privacy(&HostConfig::default()), Privacy::default());
+    assert_eq!(policy(common::BASE).effective_privacy(&strict), both(Class::Hmac, Class::Plain), "a silent policy has the host's");
+    assert_eq!(kept("paths = \"drop\"\ngraphs = \"hmac\""), both(Class::Drop, Class::Hmac));
+    assert_eq!(kept("paths = \"plain\""), both(Class::Hmac, Class::Plain), "never laxer");
+}
+
+#[test]
+fn a_class_that_is_laxer_than_the_hosts_is_an_error() {
+    let host = parse_host("edgeguard.toml", "version = 1\n[audit]\npaths = \"drop\"\ngraphs = \"hmac\"\n").unwrap();
+    assert!(policy(common::BASE).check_host(&host).is_empty());
+    assert!(policy(&with("[audit]\npaths = \"drop\"\ngraphs = \"drop\"\n")).check_host(&host).is_empty());
+    let found = policy(&with("[audit]\npaths = \"hmac\"\ngraphs = \"plain\"\n")).check_host(&host);
+    assert_eq!(codes(&found), [BelowFloor, BelowFloor]);
+    insta::assert_snapshot!("class_below_floor", found.to_string());
 }
 
 #[test]

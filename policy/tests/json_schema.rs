@@ -107,11 +107,15 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
         ("graph.encoding", BASE.replace("\"onnx\"", "\"?\"")),
         ("graph.engine", BASE.replace("\"cpu\"", "\"cpu\"\nengine = \"?\"")),
         ("graph.load", BASE.replace("\"cpu\"", "\"cpu\"\nload = \"?\"")),
+        ("audit.paths", with("[audit]\npaths = \"?\"\n")),
+        ("audit.graphs", with("[audit]\ngraphs = \"?\"\n")),
         ("graph.target", BASE.replace("\"cpu\"", "\"?\"")),
     ];
     let hosts = [
         ("trust.revocations", "version = 1\n[trust]\nrevocations = \"?\"\n".to_owned()),
         ("trust.counter", "version = 1\n[trust]\ncounter = \"?\"\n".to_owned()),
+        ("audit.paths", "version = 1\n[audit]\npaths = \"?\"\n".to_owned()),
+        ("audit.graphs", "version = 1\n[audit]\ngraphs = \"?\"\n".to_owned()),
         ("audit.on-full", "version = 1\n[audit]\non-full = \"?\"\n".to_owned()),
     ];
     let mut of_policy = BTreeMap::new();

@@ -224,7 +224,7 @@ pub(super) fn call(item: &Item<Call>, as_json: bool) -> String {
         "module": source.module(), "instance": source.instance().to_string(), "ring": source.ring(),
         "module_sha256": source.module_sha256(), "policy_sha256": source.policy_sha256(),
         "interface": record.call.interface(), "function": record.call.function(),
-        "text": item.what.text.as_deref().map(printable), "outcome": record.outcome.name(), "errno": record.errno, "rule": record.rule,
+        "text": item.what.text.as_deref().map(printable), "text_class": record.text_class(), "outcome": record.outcome.name(), "errno": record.errno, "rule": record.rule,
         "handle": record.handle, "in": record.n_in, "out": record.n_out, "took_ns": record.took_ns,
     });
     json!({ "time": time, "position": item.position.to_string(), "call": call }).to_string()

@@ -234,6 +234,14 @@ fn header(args: &LearnArgs, verified: &Verification, source: &Source, found: &ru
         }
         _ => format!("journal `{origin}`, whole, NOT SEALED; {} frames, last leaf {}", verified.frames, verified.head),
     });
+    let kept_otherwise = |run: &&runs::Run| run.calls.iter().any(|call| call.record.text_class().is_some());
+    let without = runs.iter().filter(kept_otherwise).count();
+    if without > 0 {
+        lines.push(format!(
+            "in {without} of them the journal does not keep what the module named as it wrote it (`[audit]`): what was used is known by its grant, \
+             what was refused is not"
+        ));
+    }
     let longest = runs.iter().map(|run| run.took).max().unwrap_or(0);
     lines.push(format!(
         "limits are not learned; the longest run took {} ms, and at most {} ran at once",

@@ -128,7 +128,7 @@ pub fn explain(policy: &Policy, host: &HostConfig, rules: Rules) -> Explanation 
         file: policy.file_name().to_owned(),
         sha256: hex::encode(policy.digest),
         abi: rules.abi,
-        paragraph: escape(&paragraph::of(policy, policy.effective_floor(host).landlock)),
+        paragraph: escape(&paragraph::of(policy, policy.effective_floor(host).landlock, policy.effective_privacy(host))),
         grants: grants(policy, &rules),
         worst: worst::of(policy),
         unlimited: worst::unlimited(policy).iter().map(|text| escape(text)).collect(),
@@ -171,6 +171,7 @@ pub fn program_of(engine: Engine) -> &'static str {
         Engine::Rten => "edgeguard-graph",
         Engine::OnnxRuntime => "edgeguard-onnxruntime",
         Engine::LlamaCpp => "edgeguard-language",
+        Engine::PyTorch => "edgeguard-torch",
     }
 }
 
@@ -238,6 +239,7 @@ impl Engine {
             Self::Rten => "rten",
             Self::OnnxRuntime => "onnxruntime",
             Self::LlamaCpp => "llama.cpp",
+            Self::PyTorch => "pytorch",
         }
     }
 }
@@ -246,7 +248,7 @@ impl Encoding {
     /// What a person calls a model of this format.
     fn kind(self) -> &'static str {
         match self {
-            Self::Onnx => "model",
+            Self::Onnx | Self::PyTorch => "model",
             Self::Gguf => "language model",
         }
     }

@@ -6,11 +6,13 @@ use crate::policy::Access;
 use crate::policy::Policy;
 use crate::powers::Power;
 use crate::powers::Signing;
+use crate::privacy::Class;
+use crate::privacy::Privacy;
 use crate::units::show_duration;
 use crate::units::show_size;
 
 /// Everything that a policy allows, and on which kernel; not escaped.
-pub(super) fn of(policy: &Policy, floor: u32) -> String {
+pub(super) fn of(policy: &Policy, floor: u32, privacy: Privacy) -> String {
     let mut text = format!("The module `{}` is the file `{}`. ", policy.name, policy.path.display());
     text.push_str(&format!("It may {}", Power::Signing(Signing::of(policy)).words()));
     text.push_str(&policy.min_version.map(|least| format!(", in release {least} or newer")).unwrap_or_default());
@@ -19,6 +21,7 @@ pub(super) fn of(policy: &Policy, floor: u32) -> String {
     text.push_str(&files(policy));
     text.push_str(&graphs(policy));
     text.push_str(&words(policy));
+    text.push_str(&named(privacy));
     text.push_str("It reads the standard input that it is given, the clocks, and random numbers. ");
     text.push_str("It has no network, starts no program and no thread, and opens nothing that is not named here.");
     text
@@ -80,6 +83,13 @@ fn words(policy: &Policy) -> String {
         text.push_str(&format!("It sees the variable{} {}. ", if all.len() == 1 { "" } else { "s" }, all.join(", ")));
     }
     text
+}
+
+/// What the journal does not keep as the module writes it.
+fn named(privacy: Privacy) -> String {
+    let kept = [("paths", privacy.paths), ("graphs", privacy.graphs)].into_iter().filter(|(_, class)| *class != Class::Plain);
+    let all: Vec<String> = kept.map(|(what, class)| format!("the {what} that it names {}", class.words())).collect();
+    if all.is_empty() { String::new() } else { format!("The journal keeps {}. ", all.join(", and ")) }
 }
 
 pub(super) fn count(n: u32, what: &str) -> String {

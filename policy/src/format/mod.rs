@@ -18,6 +18,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
+use crate::document::Reading;
 use crate::schema;
 use crate::schema::Kind;
 use crate::schema::Section;
@@ -44,7 +45,7 @@ pub enum FormatError {
 pub fn format(file_name: &str, text: &str) -> Result<String, FormatError> {
     let source = Source::new(file_name, text);
     let mut found = Diagnostics::default();
-    let _ = Document::read(&source, &schema::POLICY, &mut found);
+    let _ = Document::read(&source, &schema::POLICY, Reading::Whole, &mut found);
     found.retain(|d| matches!(d.code(), Code::Syntax | Code::DuplicateKey | Code::TooLarge));
     if found.errors() > 0 {
         return Err(FormatError::Text(found));
@@ -229,7 +230,7 @@ impl Writer {
 fn ordered<'t>(table: &'t Table, section: Option<&'static Section>) -> Vec<(&'t Key, &'t Item)> {
     let rank = |name: &str| {
         let known = section.and_then(|section| section.keys.iter().position(|key| key.name == name));
-        let heads = section.is_some_and(|section| HEADS.contains(&(section.title, name)));
+        let heads = section.is_some_and(|section| section.keys.iter().any(|key| key.name == name && schema::is_head(section, key)));
         if heads { 0 } else { known.map_or(usize::MAX, |at| at + 1) }
     };
     let mut entries: Vec<(&Key, &Item)> = table.iter().filter_map(|(name, _)| table.get_key_value(name)).collect();
@@ -245,6 +246,3 @@ fn inner(section: &'static Section, name: &str) -> Option<&'static Section> {
         _ => None,
     }
 }
-
-/// Keys that name their section, and so stand first in it, wherever the format lists them.
-const HEADS: &[(&str, &str)] = &[("[[module.signer]]", "id")];

@@ -119,6 +119,8 @@ const PATTERN: Takes = Within(bounds::MAX_PATTERN);
 const WORD: Takes = AtMost(bounds::MAX_WORD);
 const VERSION: Takes = Number(bounds::VERSION.0, bounds::VERSION.1);
 
+const CLASSES: Takes = OneOf(&["plain", "hmac", "drop"]);
+
 const fn number(bounds: (u32, u32)) -> Takes {
     Number(bounds.0 as u64, bounds.1 as u64)
 }
@@ -128,6 +130,7 @@ const fn number(bounds: (u32, u32)) -> Takes {
 pub(super) const POLICY: &[Row] = &[
     row("version", Exactly(1), "The format of this file: 1."),
     row("revision", VERSION, "The number of this text among its predecessors, raised with every change. Required on hosts that accept signed policies only."),
+    row("profiles", Matches(MODULE_NAME), "Profiles that are written out into this policy. What it says itself counts before what they say.").most(bounds::MAX_PROFILES),
     row("module", Anything, "Which file it is, how it runs, and who must have signed it."),
     row("module.name", Matches(MODULE_NAME), "How the module is invoked, and how the journal calls it. The file should be called NAME.toml."),
     row("module.path", Path, "The .wasm file. Its bundle lies beside it, PATH.sigstore.json."),
@@ -176,10 +179,10 @@ pub(super) const POLICY: &[Row] = &[
     row("graph.name", Matches(GRAPH_NAME), "What the module gives to wasi-nn's `load-by-name`."),
     row("graph.model", Path, "The model file."),
     row("graph.sha256", Sha256, "What `sha256sum FILE` prints. The file is checked before a byte of it is parsed."),
-    row("graph.encoding", OneOf(&["onnx", "gguf", "ggml"]), "The model's format. `ggml` is wasi-nn's name for `gguf`."),
+    row("graph.encoding", OneOf(&["onnx", "gguf", "ggml", "pytorch"]), "The model's format. `ggml` is wasi-nn's name for `gguf`."),
     row("graph.target", OneOf(&["cpu"]), "Where the model is computed. No target ever falls back to another."),
-    row("graph.engine", OneOf(&["rten", "onnxruntime", "llama.cpp"]), "What computes it; no engine ever takes another's place. Default: rten for onnx, llama.cpp for gguf."),
-    row("graph.computes", number(bounds::COMPUTES), "Computes at once. Default: for rten as many as there are processors, at most 4; for onnxruntime and llama.cpp 1."),
+    row("graph.engine", OneOf(&["rten", "onnxruntime", "llama.cpp", "pytorch"]), "What computes it; no engine ever takes another's place. Default: rten for onnx, llama.cpp for gguf, pytorch for pytorch."),
+    row("graph.computes", number(bounds::COMPUTES), "Computes at once. Default: for rten as many as there are processors, at most 4; for the others 1."),
     row("graph.threads", number(bounds::COMPUTES), "Threads for one compute. Default: 1."),
     row("graph.memory", Size, "The most memory for the model and its computes, 64 MiB to 1024 GiB. Default: what the machine has."),
     row("graph.load", OneOf(&["start", "first-use"]), "When the model is loaded: when its module is admitted, or when a worker of it starts. Default: start."),
@@ -196,6 +199,9 @@ pub(super) const POLICY: &[Row] = &[
     row("env", WORD, "Environment variables: the module sees these and no others.").most(bounds::MAX_ENV),
     row("require", Anything, "What the kernel must be able to enforce."),
     row("require.landlock", number(bounds::LANDLOCK), "The Landlock ABI below which the module is not run. Default: the host's."),
+    row("audit", Anything, "In which form the journal keeps what the module names. No power."),
+    row("audit.paths", CLASSES, "Paths of files: as they are, as codes under a key of this host, or not at all. Default: the host's."),
+    row("audit.graphs", CLASSES, "Names of graphs. Default: the host's."),
 ];
 
 /// The host file's keys.
@@ -228,9 +234,11 @@ pub(super) const HOST: &[Row] = &[
     row("trust.counter", OneOf(&["none", "tpm"]), "`tpm`: a counter in the TPM shows that the daemon's state was restored from a backup. Default: none."),
     row("policy-signing", Anything, "If it is there, only policies signed by one of these keys count."),
     row("policy-signing.key", Path, "Public keys in PEM.").most(bounds::MAX_POLICY_KEYS),
-    row("audit", Anything, "How much journal is kept."),
+    row("audit", Anything, "How much journal is kept, and in which form."),
     row("audit.budget", Size, "Bytes of journal; recorded calls are deleted for it, the oldest first. Default: 256 MiB."),
     row("audit.on-full", OneOf(&["refuse", "halt"]), "What happens when the journal's disk takes no more. Default: refuse."),
+    row("audit.paths", CLASSES, "The laxest form in which a policy may have the journal keep paths. Default: plain."),
+    row("audit.graphs", CLASSES, "The same of names of graphs. Default: plain."),
     row("engines", Anything, "Engines that are no part of this product."),
     row("engines.onnxruntime", Anything, "ONNX Runtime, for graphs with `engine = \"onnxruntime\"`."),
     row("engines.onnxruntime.library", Path, "The shared library itself, not a link to it; only root and the daemon's user may be able to change it."),

@@ -57,6 +57,8 @@ pub enum Wants {
     Write(usize),
     /// A graph of this name.
     Graph(String),
+    /// Nobody can say: the journal does not keep what was named.
+    Unknown,
     /// None that a policy has.
     Nothing,
 }

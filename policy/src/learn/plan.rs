@@ -89,7 +89,7 @@ impl Plan {
             kept.map(|(grant, _)| grant.clone()).chain(self.new_graphs.iter().map(|(grant, ..)| grant.clone())).collect();
         let env = if self.env.keep { before.env.clone() } else { Default::default() };
         let args = if self.args.keep { before.args.clone() } else { Vec::new() };
-        let rest = |p: &Policy| (p.name.clone(), p.path.clone(), p.mode, p.revision, p.min_version, p.limits, p.floor);
+        let rest = |p: &Policy| (p.name.clone(), p.path.clone(), p.mode, p.revision, p.min_version, p.limits, p.floor, p.privacy);
         (&dirs, &graphs, &env, &args) == (&after.dirs, &after.graphs, &after.env, &after.args)
             && rest(before) == rest(after)
             && (&before.signers, &before.requirements) == (&after.signers, &after.requirements)
@@ -151,6 +151,9 @@ fn footer(base: &Policy, observed: &Observed) -> Vec<String> {
                 lines.push("  would be allowed by".to_owned());
                 lines.push("    [[graph]]".to_owned());
                 lines.push(format!("    name = {:?}", escape(name)));
+            }
+            Wants::Unknown => {
+                lines.push("  what would allow it cannot be said: the journal does not keep what was named".to_owned());
             }
             Wants::Nothing => lines.push("  no grant allows it".to_owned()),
         }

@@ -186,6 +186,12 @@ fn moved(old: &Policy, new: &Policy, changes: &mut Vec<Change>) {
             _ => {}
         }
     }
+    let (was, is) = (old.privacy, new.privacy);
+    for (key, was, is) in [("paths", was.paths, is.paths), ("graphs", was.graphs, is.graphs)] {
+        if was != is {
+            note(format!("the journal keeps the {key} that it names {}, before {} (no power: `audit.{key}`)", is.words(), was.words()));
+        }
+    }
     match (old.revision, new.revision) {
         (was, is) if was == is => {}
         (Some(was), Some(is)) if is < was => {

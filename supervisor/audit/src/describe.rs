@@ -9,6 +9,7 @@ use crate::record::Outcome;
 use crate::record::RULE_GRAPHS;
 use crate::record::Record;
 use crate::record::TRUNCATED;
+use crate::record::TextClass;
 use crate::text::printable;
 
 /// The event in words, on one line.
@@ -76,8 +77,9 @@ fn words(event: &Event) -> String {
         }
         Event::GraphFailed { name, reason, .. } => format!("graph `{name}` not loaded: {reason}"),
         Event::GraphRestarted { name, reason, .. } => format!("graph `{name}` restarted: {reason}"),
-        Event::Denied { module, call, text, errno, count, .. } => {
+        Event::Denied { module, call, text, text_class, errno, count, .. } => {
             let text = text.as_deref().map(|text| format!(" `{text}`")).unwrap_or_default();
+            let text = if *text_class == Some(TextClass::Drop) { DROPPED } else { &text };
             let times = if *count == 1 { String::new() } else { format!(", {count} times") };
             format!("module `{module}` was denied {call}{text} (errno {errno}){times}")
         }
@@ -122,6 +124,9 @@ pub fn call(call: &Call) -> String {
         let more = if flags & TRUNCATED == 0 { "" } else { "…" };
         line.push_str(&format!(" `{}{more}`", printable(text)));
     }
+    if call.record.text_class() == Some(TextClass::Drop) {
+        line.push_str(DROPPED);
+    }
     if handle != 0 {
         line.push_str(&format!(" handle {handle}"));
     }
@@ -150,6 +155,9 @@ pub fn rule_name(rule: u16) -> String {
         None => format!("dir {rule}"),
     }
 }
+
+/// What stands in the place of a text that is not kept.
+const DROPPED: &str = " (what it named is not kept)";
 
 /// A digest's beginning, enough to tell it by.
 fn short(digest: &str) -> String {

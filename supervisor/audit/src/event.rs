@@ -12,6 +12,7 @@ use crate::frame::MAX_PAYLOAD;
 use crate::leaves::LEAF_LEN;
 use crate::payload::event_json;
 use crate::record::Record;
+use crate::record::TextClass;
 use crate::ring::RingCorrupt;
 use crate::text::printable;
 
@@ -235,6 +236,9 @@ pub enum Event {
         /// The path or name it asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        /// In which form that is there, if it is not as the guest wrote it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_class: Option<TextClass>,
         /// What it was told.
         errno: u16,
         /// When it asked, for the first of these times, `CLOCK_BOOTTIME` in nanoseconds.
@@ -362,6 +366,7 @@ impl Event {
             ring,
             call: record.call.to_string(),
             text: text.map(printable),
+            text_class: record.text_class(),
             errno: record.errno,
             call_ns: record.time_ns,
             count: 1,

@@ -56,6 +56,9 @@ pub enum KeysError {
     /// Not an Ed25519 key.
     #[error("`{}` does not hold one Ed25519 key as PKCS#8 in PEM; make one with `openssl genpkey -algorithm ed25519`", .0.display())]
     NotAKey(PathBuf),
+    /// Not a key for codes.
+    #[error("`{}` does not hold the 32 bytes of the key that texts are coded with; give the right file back, or remove it: codes are others from then on", .0.display())]
+    NotACode(PathBuf),
     /// The epoch keys do not parse.
     #[error("the epoch keys in `{}` are damaged; restore nothing, but move them and the journal aside together: what was written stays verifiable, and a new journal begins", .0.display())]
     Damaged(PathBuf),
@@ -67,7 +70,7 @@ pub enum KeysError {
     Random,
 }
 
-type Seed = Zeroizing<[u8; 32]>;
+pub(crate) type Seed = Zeroizing<[u8; 32]>;
 
 /// The journal's private keys.
 pub struct Keys {
@@ -291,14 +294,14 @@ fn public_io(seed: &Seed) -> io::Result<[u8; 32]> {
     pair.public_key().as_ref().try_into().map_err(|_| bad())
 }
 
-fn seed() -> Result<Seed, KeysError> {
+pub(crate) fn seed() -> Result<Seed, KeysError> {
     let mut seed = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(seed.as_mut_slice()).map_err(|_| KeysError::Random)?;
     Ok(seed)
 }
 
 /// A small file; nothing if it is not there.
-fn read(path: &Path, max: usize) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
+pub(crate) fn read(path: &Path, max: usize) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -309,7 +312,7 @@ fn read(path: &Path, max: usize) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError
     if bytes.len() > max { Err(KeysError::NotAKey(path.to_owned())) } else { Ok(Some(bytes)) }
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> KeysError + use<> {
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> KeysError + use<> {
     let path = path.to_owned();
     move |source| KeysError::Io { path, source }
 }

@@ -24,6 +24,7 @@ pub(crate) use crate::ocsf_line::shorten;
 use crate::read::Call;
 use crate::read::Item;
 use crate::record::Outcome;
+use crate::record::TextClass;
 use crate::segment::Tier;
 use crate::statement::Checkpoint;
 use crate::text::printable;
@@ -394,13 +395,14 @@ fn event(event: &Event) -> Draft {
             let app = json!({ "name": name, "uid": sha256, "vendor_name": "wasi-nn" });
             Draft::new(Class::Lifecycle, (5, "Restart"), "graph-restarted", json!({ "app": app })).failed(reason)
         }
-        Event::Denied { module, instance, ring, call, text, errno, .. } => {
+        Event::Denied { module, instance, ring, call, text, text_class, errno, .. } => {
             let kind = call.split_once('#').and_then(|(interface, function)| call_id(interface, function)).map_or(Kind::Other, kind);
             let actor = json!({ "process": { "name": module, "uid": instance, "sandbox": "wasmtime" }, "app_name": module });
             let mut draft = of_kind(kind, call, text.as_deref(), None, module, instance);
             set(&mut draft.fields, "", "actor", actor);
             set(&mut draft.fields, "", "status_code", errno.to_string().into());
             set(&mut draft.fields, "", "unmapped", json!({ "ring": ring }));
+            set_class(&mut draft, *text_class);
             draft.code = "denied";
             draft.denied("not granted")
         }
@@ -496,12 +498,20 @@ fn call(call: &Call) -> Draft {
     }
     let unmapped = json!({ "ring": source.ring(), "handle": record.handle, "bytes_in": record.n_in, "bytes_out": record.n_out, "took_ns": record.took_ns });
     set(&mut draft.fields, "", "unmapped", unmapped);
+    set_class(&mut draft, record.text_class());
     match record.outcome {
         Outcome::Ok => draft,
         Outcome::Denied => draft.denied("not granted"),
         Outcome::Error | Outcome::Trapped | Outcome::Limit => {
             Draft { severity: Severity::Informational, ..draft.failed(record.outcome.name()) }
         }
+    }
+}
+
+/// Says of a text that is not as the guest wrote it what it is instead: OCSF has no word for that.
+fn set_class(draft: &mut Draft, class: Option<TextClass>) {
+    if let Some(class) = class {
+        set(&mut draft.fields, "/unmapped", "text_class", class.word().into());
     }
 }
 

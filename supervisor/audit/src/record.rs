@@ -17,7 +17,7 @@ pub struct Record {
     pub call: CallId,
     /// How it ended.
     pub outcome: Outcome,
-    /// [`TEXT`] and [`TRUNCATED`], which the ring sets itself; other bits must be zero.
+    /// [`TEXT`] and [`TRUNCATED`], which the ring sets itself, and [`KEYED`] and [`DROPPED`], which only the daemon does, once a record has left its ring.
     pub flags: u8,
     /// The errno or error code that the guest saw; 0 for none.
     pub errno: u16,
@@ -37,6 +37,10 @@ pub struct Record {
 pub const TEXT: u8 = 1;
 /// Flag: the text was longer than the ring takes, and is cut.
 pub const TRUNCATED: u8 = 2;
+/// Flag: what follows is a code of the text ([`crate::PrivacyKey`]). Never in a ring.
+pub const KEYED: u8 = 4;
+/// Flag: there was a text, and it is kept nowhere. Never in a ring.
+pub const DROPPED: u8 = 8;
 /// The first rule number of graphs; below it are directories, from 1.
 pub const RULE_GRAPHS: u16 = 0x100;
 
@@ -83,6 +87,27 @@ impl Outcome {
     }
 }
 
+/// In which form a text is kept, if it is not kept as the guest wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextClass {
+    /// As a code of it.
+    Hmac,
+    /// Not at all.
+    Drop,
+}
+
+impl TextClass {
+    /// As policies and events write it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hmac => "hmac",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// Bytes that are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
@@ -98,6 +123,16 @@ pub enum BadRecord {
 }
 
 impl Record {
+    /// In which form its text is kept; nothing if as the guest wrote it, or if there was none.
+    #[must_use]
+    pub const fn text_class(&self) -> Option<TextClass> {
+        match self.flags & (KEYED | DROPPED) {
+            0 => None,
+            KEYED => Some(TextClass::Hmac),
+            _ => Some(TextClass::Drop),
+        }
+    }
+
     /// The record as four words.
     #[must_use]
     pub const fn to_words(&self) -> [u64; 4] {
@@ -160,6 +195,16 @@ mod tests {
             if let Ok(record) = Record::from_words(words) {
                 prop_assert_eq!(record.to_words(), words);
             }
+        }
+    }
+
+    #[test]
+    fn a_worker_cannot_say_that_a_text_is_a_code_or_was_dropped() {
+        let call = crate::call_id("wasi_snapshot_preview1", "path_open").unwrap();
+        for flags in [KEYED, DROPPED, TEXT | KEYED, KEYED | DROPPED] {
+            let (outcome, errno) = (Outcome::Ok, 0);
+            let record = Record { time_ns: 1, call, outcome, flags, errno, rule: 0, handle: 0, took_ns: 0, n_in: 0, n_out: 0 };
+            assert_eq!(Record::from_words(record.to_words()), Err(BadRecord::Flags(flags)));
         }
     }
 

@@ -22,6 +22,7 @@ use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::Policy;
+use edgeguard_policy::Privacy;
 use edgeguard_policy::Severity;
 use edgeguard_wire::worker;
 use edgeguard_wire::worker::ModuleKind;
@@ -158,6 +159,8 @@ pub struct Admitted {
     pub env: Vec<(String, String)>,
     /// The Landlock ABI below which its worker refuses.
     pub landlock_floor: u32,
+    /// In which form the journal keeps what it names.
+    pub privacy: Privacy,
 }
 
 /// Who vouches for an admitted module, by the bundles that lay beside it when it was judged last.
@@ -246,6 +249,7 @@ impl Gate {
             args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
             env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             landlock_floor: policy.effective_floor(&self.host).landlock,
+            privacy: policy.effective_privacy(&self.host),
             name,
         })
     }

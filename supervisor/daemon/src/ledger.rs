@@ -11,6 +11,7 @@
 mod budget;
 mod closed;
 mod denials;
+mod privacy;
 mod rings;
 
 use std::collections::HashMap;
@@ -31,7 +32,9 @@ use edgeguard_audit::Consumer;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
+use edgeguard_audit::PrivacyKey;
 use edgeguard_audit::Source;
+use edgeguard_policy::Privacy;
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
@@ -42,6 +45,7 @@ use tokio::sync::oneshot;
 use crate::invoke::Records;
 use crate::ledger::budget::Budget;
 use crate::ledger::closed::Closed;
+use crate::ledger::privacy::Wording;
 use crate::ledger::rings::Rings;
 use crate::ledger::rings::Taken;
 
@@ -63,6 +67,7 @@ pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     next: AtomicU64,
+    privacy: Arc<PrivacyKey>,
 }
 
 #[derive(Debug)]
@@ -91,11 +96,11 @@ enum Command {
 }
 
 impl Ledger {
-    /// Starts the thread.
+    /// Starts the thread. `privacy` is the key of codes that stand for what guests named.
     ///
     /// # Errors
     /// The kernel gives no thread or no eventfd.
-    pub fn start(journal: Journal) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+    pub fn start(journal: Journal, privacy: PrivacyKey) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             wake,
@@ -111,7 +116,7 @@ impl Ledger {
         let clerk =
             Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false, repeats: false, closed: None };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || clerk.run())?;
-        Ok((Self { commands, shared, next: AtomicU64::new(1) }, thread))
+        Ok((Self { commands, shared, next: AtomicU64::new(1), privacy: Arc::new(privacy) }, thread))
     }
 
     /// Queues an event at once; the future says when it is there: on the disk, for those that must be ([`Event::durable`]).
@@ -154,11 +159,12 @@ impl Ledger {
     }
 
     /// Takes over a worker's rings. They are the daemon's own mappings, so they outlive the worker. `process` is its pidfd: a worker whose ring does
-    /// not parse is ended, because what it does from then on would not be on record.
-    pub fn attach(&self, source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
+    /// not parse is ended, because what it does from then on would not be on record. What its guests name is kept as `privacy` says.
+    pub fn attach(&self, source: Source, privacy: Privacy, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd) -> SourceId {
         let id = SourceId(self.next.fetch_add(1, Ordering::Relaxed));
         let budget = self.shared.budget(source.module());
-        let rings = Arc::new(Rings::new(source, rings, doorbell, process, budget));
+        let wording = Wording::new(privacy, Arc::clone(&self.privacy));
+        let rings = Arc::new(Rings::new(source, wording, rings, doorbell, process, budget));
         lock(&self.shared.sources).insert(id, rings);
         // It sleeps on the doorbells it knows.
         self.wake();

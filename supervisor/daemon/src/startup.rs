@@ -10,6 +10,7 @@ use std::time::Duration;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
+use edgeguard_audit::PrivacyKey;
 use edgeguard_policy::HostConfig;
 use edgeguard_policy::OnFull;
 use rustix::process::DumpableBehavior;
@@ -93,7 +94,9 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
         &origin(),
         Options { budget: Some(host.audit.budget), reserve: Some(RESERVE), ..Options::sealed(keys) },
     )?;
-    let (ledger, clerk) = Ledger::start(journal).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
+    // Under the journal's lock, so that no two daemons make it.
+    let privacy = PrivacyKey::load(&host.state_dir.join(JOURNAL_KEYS))?;
+    let (ledger, clerk) = Ledger::start(journal, privacy).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
     ledger.record(events::daemon_started()).await?;
@@ -197,7 +200,7 @@ fn harden() -> rustix::io::Result<()> {
 /// The keys that seal the journal: the identity from the service manager's credentials where there is one, else from the state directory.
 fn journal_keys(state: &Path) -> Result<Keys, StartupError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
-    let dir = state.join("journal-keys");
+    let dir = state.join(JOURNAL_KEYS);
     make_dir("the journal's keys in", &dir)?;
     Ok(Keys::load(&dir, credentials.as_deref())?)
 }
@@ -213,6 +216,9 @@ fn origin() -> String {
     let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(64).collect();
     format!("edgeguard/{}", if clean.is_empty() { "host" } else { &clean })
 }
+
+/// The folder of the journal's keys, in the state directory.
+const JOURNAL_KEYS: &str = "journal-keys";
 
 /// Room that is kept for the journal on its disk: two segments, one for the frames that say which calls are deleted, one for the counts of those calls.
 const RESERVE: u64 = 8 << 20;

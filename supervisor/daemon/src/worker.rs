@@ -165,7 +165,7 @@ impl Standby {
         ledger.record(events::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
         let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);
         let process = self.child.pidfd().map_err(WorkerError::Ring)?;
-        let source = ledger.attach(source, rings, doorbell, process);
+        let source = ledger.attach(source, module.privacy, rings, doorbell, process);
         self.child.send(&ToWorker::Run, &[])?;
 
         let worker = Arc::new(Worker {

@@ -17,13 +17,17 @@ use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
 use edgeguard_audit::Outcome;
+use edgeguard_audit::PrivacyKey;
 use edgeguard_audit::Producer;
 use edgeguard_audit::RING_LEN;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
+use edgeguard_audit::TextClass;
 use edgeguard_audit::Verdict;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Reader;
+use edgeguard_policy::Class;
+use edgeguard_policy::Privacy;
 use edgeguard_sandbox::SharedMemory;
 use edgeguardd::ledger::Ledger;
 use edgeguardd::ledger::SourceId;
@@ -56,7 +60,7 @@ fn a_full_disk_refuses_new_work_keeps_what_happens_and_opens_again_by_itself() {
 fn full_for_a_while(disk: &Path, keys: &Path) {
     let journal = disk.join("audit");
     let options = Options::sealed(Keys::load(keys, None).unwrap());
-    let (ledger, clerk) = Ledger::start(Journal::open_with(&journal, "test", options).unwrap().0).unwrap();
+    let (ledger, clerk) = Ledger::start(Journal::open_with(&journal, "test", options).unwrap().0, PrivacyKey::load(keys).unwrap()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     fill(&disk.join("filler"));
     // 1. Nobody waits for these; at some point the disk takes no more, and says so.
@@ -124,6 +128,10 @@ impl Rings {
     }
 
     fn of(module: &str, ledger: &Ledger, rings: usize) -> Self {
+        Self::kept(module, Privacy::default(), ledger, rings)
+    }
+
+    fn kept(module: &str, privacy: Privacy, ledger: &Ledger, rings: usize) -> Self {
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
         let doorbell = rustix::event::eventfd(0, flags).unwrap();
         let bell = Arc::new(doorbell.try_clone().unwrap());
@@ -137,7 +145,7 @@ impl Rings {
         let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap()).unwrap();
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
         let source = Source::new(module, uuid::Uuid::from_u128(7), [1; 32], [2; 32]);
-        let id = ledger.attach(source, consumers, doorbell, pidfd);
+        let id = ledger.attach(source, privacy, consumers, doorbell, pidfd);
         Self { producers, id, process }
     }
 
@@ -164,7 +172,7 @@ impl Drop for Rings {
 fn with_ledger(body: impl FnOnce(&Ledger)) -> (Vec<Event>, u64) {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("audit");
-    let (ledger, clerk) = Ledger::start(Journal::open(&dir, "test").unwrap().0).unwrap();
+    let (ledger, clerk) = Ledger::start(Journal::open(&dir, "test").unwrap().0, PrivacyKey::load(root.path()).unwrap()).unwrap();
     body(&ledger);
     ledger.stop();
     clerk.join().unwrap();
@@ -330,4 +338,46 @@ fn a_worker_that_forges_denials_outside_of_invocations_is_counted_and_held_to_th
     });
     assert_eq!((told(&events, "m").0, calls), (denied, denied));
     assert!(denied > 1000 && events.iter().any(|event| matches!(event, Event::InstanceSuspended { .. })));
+}
+
+/// Denials of one module in three batches, so that the first, the repeated and the counted ones are there: what is told of each, and how many.
+fn named_by(privacy: Privacy) -> Vec<(Option<String>, Option<TextClass>, u64)> {
+    let (events, calls) = with_ledger(|ledger| {
+        let mut rings = Rings::kept("m", privacy, ledger, 1);
+        for name in ["/secret/a", "/secret/b", "/secret/a", "/secret/a"] {
+            rings.push(0, Outcome::Denied, Some(name));
+        }
+        rings.push(0, Outcome::Ok, Some("/secret/a"));
+        rings.push(0, Outcome::Denied, None);
+        let records = ledger.settle(rings.id, 0, rings.produced(0));
+        assert_eq!((records.produced, records.recorded, records.denied), (6, 6, 5));
+    });
+    assert_eq!(calls, 6);
+    let denied = |event: Event| match event {
+        Event::Denied { text, text_class, count, .. } => Some((text, text_class, count)),
+        _ => None,
+    };
+    events.into_iter().filter_map(denied).collect()
+}
+
+#[test]
+fn denials_are_told_apart_by_what_is_kept_of_their_texts_and_by_no_more() {
+    let classes = |paths| Privacy { paths, graphs: Class::Plain };
+    let plain = named_by(classes(Class::Plain));
+    let text = |name: &str| Some(name.to_owned());
+    assert_eq!(plain, [(text("/secret/a"), None, 1), (text("/secret/b"), None, 1), (None, None, 1), (text("/secret/a"), None, 2)]);
+
+    let coded = named_by(classes(Class::Hmac));
+    let [(Some(a), ..), (Some(b), ..), none, (Some(again), ..)] = coded.as_slice() else { panic!("{coded:?}") };
+    assert!(a == again && a != b && a.starts_with("hmac:") && !a.contains("secret"), "{coded:?}");
+    assert_eq!(
+        coded.iter().map(|(_, class, _)| *class).collect::<Vec<_>>(),
+        [Some(TextClass::Hmac), Some(TextClass::Hmac), None, Some(TextClass::Hmac)]
+    );
+    assert_eq!(*none, (None, None, 1));
+
+    let dropped = named_by(classes(Class::Drop));
+    // Whether something was named is still said, and what was named is in one heap.
+    assert_eq!(dropped.iter().map(|(text, _, count)| (text.as_deref(), *count)).collect::<Vec<_>>(), [(None, 1), (None, 1), (None, 3)]);
+    assert_eq!(dropped.iter().filter(|(_, class, _)| *class == Some(TextClass::Drop)).map(|(.., count)| count).sum::<u64>(), 4);
 }

@@ -300,6 +300,7 @@ mod tests {
             ring: 1,
             call: "wasi_snapshot_preview1#path_open".into(),
             text: Some("/etc/shadow".into()),
+            text_class: None,
             errno: 76,
             call_ns: 1,
             count: 1,

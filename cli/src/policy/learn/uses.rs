@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Position;
 use edgeguard_audit::RULE_GRAPHS;
+use edgeguard_audit::TextClass;
 use edgeguard_audit::printable;
 use edgeguard_audit::rfc3339;
 use edgeguard_policy::Access;
@@ -34,7 +35,7 @@ enum Sign {
     Graph(usize),
     Environment,
     Arguments,
-    Refused { call: &'static str, rule: u16, text: Option<String> },
+    Refused { call: &'static str, rule: u16, text: Option<String>, class: Option<TextClass> },
 }
 
 /// Where something was seen.
@@ -153,7 +154,8 @@ fn of_run(policy: &Policy, run: &Run) -> BTreeMap<Sign, (u64, Position)> {
             _ => {}
         }
         if made.record.outcome == Outcome::Denied {
-            note(Sign::Refused { call: function, rule: made.record.rule, text: made.text.as_deref().map(printable) });
+            let (rule, text, class) = (made.record.rule, made.text.as_deref().map(printable), made.record.text_class());
+            note(Sign::Refused { call: function, rule, text, class });
             continue;
         }
         if let Some(graph) = made.record.rule.checked_sub(RULE_GRAPHS) {
@@ -208,15 +210,18 @@ fn errno_of_making(made: &Made) -> bool {
 
 /// A refusal, and what would have allowed it.
 fn refused(policy: &Policy, sign: &Sign, seen: Seen) -> Option<Refused> {
-    let Sign::Refused { call, rule, text } = sign else { return None };
+    let Sign::Refused { call, rule, text, class } = sign else { return None };
     let leaves = text.as_deref().is_some_and(|text| text.starts_with('/') || text.split('/').any(|part| part == ".."));
     let dir = rule.checked_sub(1).map(usize::from).filter(|i| policy.dirs.get(*i).is_some_and(|dir| dir.access == Access::Read));
     let wants = match (dir, text) {
+        // A path may lead out of its directory, and a code is no graph's name.
+        _ if class.is_some() => Wants::Unknown,
         (Some(dir), _) if !leaves => Wants::Write(dir),
         (None, Some(name)) if matches!(*call, "load_by_name" | "load_by_name_with_config" | "load-by-name") => Wants::Graph(name.clone()),
         _ => Wants::Nothing,
     };
     let below = rule.checked_sub(1).and_then(|i| policy.dirs.get(usize::from(i))).map(|dir| format!(" below `{}`", dir.guest));
-    let text = text.as_ref().map(|text| format!(" of `{text}`")).unwrap_or_default();
+    let named = text.as_ref().map(|text| format!(" of `{text}`"));
+    let text = named.unwrap_or_else(|| class.map_or_else(String::new, |_| " of something that is not kept".to_owned()));
     Some(Refused { what: format!("`{call}`{text}{}", below.unwrap_or_default()), wants, seen })
 }

@@ -38,8 +38,9 @@ impl Denials {
 
     /// Takes one denial; what is to be written now goes to `write`.
     pub fn take(&mut self, record: &Record, text: Option<&[u8]>, write: &mut Vec<Denial>) {
-        let same =
-            |known: &&mut Denial| (known.record.call, known.record.errno) == (record.call, record.errno) && known.text.as_deref() == text;
+        // Of a text that is dropped it is still said that there was one.
+        let what = |record: &Record| (record.call, record.errno, record.text_class());
+        let same = |known: &&mut Denial| what(&known.record) == what(record) && known.text.as_deref() == text;
         if let Some(known) = self.known.iter_mut().find(same) {
             if known.count == 0 {
                 known.record = *record;

@@ -5,6 +5,7 @@
 //! that are only counted add up to [`Records::denied`].
 //! Does not: believe a word of what a worker wrote.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -26,12 +27,14 @@ use super::budget::Budget;
 use super::denials::Denial;
 use super::denials::Denials;
 use super::lock;
+use super::privacy::Wording;
 use crate::invoke::Records;
 
 /// The rings of one worker.
 #[derive(Debug)]
 pub(super) struct Rings {
     source: Source,
+    wording: Wording,
     rings: Vec<Mutex<Ring>>,
     pub(super) doorbell: OwnedFd,
     process: OwnedFd,
@@ -74,9 +77,16 @@ pub(super) struct Taken {
 }
 
 impl Rings {
-    pub fn new(source: Source, rings: Vec<Consumer>, doorbell: OwnedFd, process: OwnedFd, budget: Arc<Mutex<Budget>>) -> Self {
+    pub fn new(
+        source: Source,
+        wording: Wording,
+        rings: Vec<Consumer>,
+        doorbell: OwnedFd,
+        process: OwnedFd,
+        budget: Arc<Mutex<Budget>>,
+    ) -> Self {
         let rings = rings.into_iter().map(|consumer| Mutex::new(Ring::new(consumer))).collect();
-        Self { source, rings, doorbell, process, budget, over: AtomicBool::new(false) }
+        Self { source, wording, rings, doorbell, process, budget, over: AtomicBool::new(false) }
     }
 
     pub const fn len(&self) -> usize {
@@ -108,12 +118,14 @@ impl Rings {
         let mut taken = Taken { source, records: Vec::new(), events: Vec::new() };
         let mut denials = Vec::new();
         if !ring.corrupt {
-            let drained = ring.consumer.drain(|record, text| {
+            let drained = ring.consumer.drain(|mut record, text| {
+                // The text as the guest wrote it goes no further than this line.
+                let text = self.wording.apply(&mut record, text);
                 if record.outcome == Outcome::Denied {
                     ring.denied += 1;
-                    ring.denials.take(&record, text, &mut denials);
+                    ring.denials.take(&record, text.as_deref(), &mut denials);
                 }
-                taken.records.push((record, text.map(<[u8]>::to_vec)));
+                taken.records.push((record, text.map(Cow::into_owned)));
             });
             ring.taken += taken.records.len() as u64;
             if let Err(error) = drained {

@@ -223,6 +223,7 @@ fn events(n: u64) -> Vec<Event> {
             ring: 0,
             call: text("wasi_snapshot_preview1#path_open"),
             text: Some(text("/etc/shadow")),
+            text_class: None,
             errno: 76,
             call_ns: 5,
             count: 1,
