@@ -135,8 +135,14 @@ impl Diagnostic {
         self.file.as_deref()
     }
 
-    fn order(&self) -> (Option<usize>, Code) {
-        (self.place.as_ref().map(|s| s.span.start), self.code)
+    /// Whether it stands in texts of this name alone.
+    pub(crate) fn is_only_in(&self, name: &str) -> bool {
+        self.place.as_ref().is_some_and(|spot| spot.source.name() == name) && self.others.iter().all(|spot| spot.source.name() == name)
+    }
+
+    /// By text, by place in it, by code. One text's mistakes stand together.
+    fn order(&self) -> (Option<(&str, usize)>, Code) {
+        (self.place.as_ref().map(|s| (s.source.name(), s.span.start)), self.code)
     }
 }
 
@@ -249,7 +255,12 @@ impl Diagnostics {
     }
 
     pub(crate) fn sort(&mut self) {
-        self.list.sort_by_key(Diagnostic::order);
+        self.list.sort_by(|a, b| a.order().cmp(&b.order()));
+    }
+
+    /// Changes each of those that were kept.
+    pub(crate) fn change(&mut self, change: impl FnMut(Diagnostic) -> Diagnostic) {
+        self.list = std::mem::take(&mut self.list).into_iter().map(change).collect();
     }
 
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {

@@ -26,6 +26,8 @@ use crate::trust::Trust;
 pub struct HostConfig {
     /// `paths.policy`: one file a module.
     pub policy_dir: PathBuf,
+    /// `paths.profiles`: what policies may name; where it is silent, `profiles.d` beside the directory of policies.
+    pub profiles_dir: PathBuf,
     /// `paths.state`: journal, cache of native code.
     pub state_dir: PathBuf,
     /// `paths.runtime`: sockets.
@@ -56,6 +58,7 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             policy_dir: "/etc/edgeguard/policy.d".into(),
+            profiles_dir: "/etc/edgeguard/profiles.d".into(),
             state_dir: "/var/lib/edgeguard".into(),
             runtime_dir: "/run/edgeguard".into(),
             libexec_dir: "/usr/libexec/edgeguard".into(),
@@ -93,6 +96,8 @@ impl Resolver<'_> {
         let version = self.version(root);
         if let Some(paths) = root.section("paths") {
             self.replace(&paths, "policy", &mut config.policy_dir);
+            config.profiles_dir = config.policy_dir.with_file_name("profiles.d");
+            self.replace(&paths, "profiles", &mut config.profiles_dir);
             self.replace(&paths, "state", &mut config.state_dir);
             self.replace(&paths, "runtime", &mut config.runtime_dir);
             self.replace(&paths, "libexec", &mut config.libexec_dir);

@@ -7,6 +7,7 @@ use crate::admission::Evidence;
 use crate::admission::Signer;
 use crate::admission::SignerKind;
 use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Diagnostics;
 use crate::host::HostConfig;
 use crate::moment::show_moment;
@@ -20,6 +21,12 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig, found: &mut Diagnostics)
         let help = "add `revision = 1` before the first section, and raise it with every change";
         let label = "an older text of this policy would not be told from it";
         found.push(policy.diagnostic(Code::NoRevision, "policy has no `revision`, and the host wants one", Place::Name, label).help(help));
+    }
+    if let Some((source, span)) = policy.places.profiles.as_ref().filter(|_| host.policy_signing.is_some()) {
+        let message = "policy names profiles, and the host wants it signed";
+        let label = "nobody signs what these say with it";
+        let help = "write the profiles out with `edgeguard policy expand`, and sign what it prints";
+        found.push(Diagnostic::new(Code::SignedProfiles, message).at(source, span.clone(), label).help(help));
     }
     if host.trust.root != TrustedRoot::Nobody {
         return;

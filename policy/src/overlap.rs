@@ -98,7 +98,7 @@ pub(crate) fn check_self(dir: &Placed, holds: &[(&str, &str, Range<usize>)], sou
 pub(crate) fn check_own_dirs(policy: &Policy, host: &HostConfig, found: &mut Diagnostics) {
     let modules = host.state_dir.join("modules");
     let models = host.state_dir.join("models");
-    let own = [&host.policy_dir, &host.state_dir, &host.runtime_dir, &host.libexec_dir];
+    let own = [&host.policy_dir, &host.profiles_dir, &host.state_dir, &host.runtime_dir, &host.libexec_dir];
     for (i, dir) in policy.dirs.iter().enumerate() {
         let public = [&modules, &models].into_iter().any(|p| inside(&dir.host, p)) && dir.access == Access::Read;
         let Some(reached) = own.iter().find(|o| inside(&dir.host, o) || inside(o, &dir.host)).filter(|_| !public) else { continue };

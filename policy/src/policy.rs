@@ -258,7 +258,7 @@ pub(crate) struct Places {
     pub(crate) landlock: Option<Range<usize>>,
     pub(crate) privacy: Spots,
     /// In the policy's own text, not in the expanded one.
-    pub(crate) profiles: Option<Range<usize>>,
+    pub(crate) profiles: Option<(Source, Range<usize>)>,
 }
 
 impl Policy {
@@ -296,6 +296,20 @@ impl Policy {
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.source.name()
+    }
+
+    /// Where a value was written: the line, and the file if that is a profile's.
+    #[must_use]
+    pub fn line(&self, place: Place) -> (Option<String>, usize) {
+        let (source, span) = self.source.origin(&self.span(place));
+        let file = (source.name() != self.file_name()).then(|| source.name().to_owned());
+        (file, source.line(span.start))
+    }
+
+    /// The files of the profiles that had a part in it, each once.
+    #[must_use]
+    pub fn profile_files(&self) -> Vec<&str> {
+        self.source.origins().into_iter().filter(|name| *name != self.file_name()).collect()
     }
 
     /// A diagnostic that stands at one of this policy's values.

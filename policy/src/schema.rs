@@ -243,6 +243,7 @@ const PATHS: Section = Section {
     title: "[paths]",
     keys: &[
         key("policy", Text, Optional, "\"/etc/edgeguard/policy.d\""),
+        key("profiles", Text, Optional, "\"/etc/edgeguard/profiles.d\""),
         key("state", Text, Optional, "\"/var/lib/edgeguard\""),
         key("runtime", Text, Optional, "\"/run/edgeguard\""),
         key("libexec", Text, Optional, "\"/usr/libexec/edgeguard\""),

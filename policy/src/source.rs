@@ -60,6 +60,14 @@ impl Source {
         }
     }
 
+    /// The names of the texts that this one was put together from, each once.
+    pub(crate) fn origins(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.pieces.iter().map(|piece| piece.source.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Where a place of this text was written: in this text, if it was not put together.
     pub(crate) fn origin(&self, span: &Range<usize>) -> (Self, Range<usize>) {
         let pieces = &self.0.pieces;

@@ -40,6 +40,16 @@ fn good() -> Vec<String> {
     all
 }
 
+/// Policies that leave to profiles what these may say.
+fn partly() -> Vec<String> {
+    let mut all: Vec<String> = examples("toml using").into_iter().map(str::to_owned).collect();
+    let using = |text: &str| text.replace("version = 1", "version = 1\nprofiles = [\"base-vision\"]");
+    all.push(using(BASE));
+    all.push(using(BASE.split("[limits]").next().unwrap()));
+    all.push(using(&BASE.replace("output = \"1 MiB\"\n", "")));
+    all
+}
+
 /// Policies with one mistake that can be seen at one place.
 fn bad() -> Vec<String> {
     let change = |from: &str, to: &str| {
@@ -162,6 +172,14 @@ fn a_validator_takes_every_policy_that_stands_and_no_mistake_in_its_shape() {
     for (text, fits) in bad.iter().zip(fits(bin, Format::Policy, &bad)) {
         assert!(!fits, "{text}");
     }
+    let partly = partly();
+    assert!(fits(bin, Format::Policy, &partly).iter().all(|fits| *fits), "{partly:?}");
+    let without: Vec<String> = partly.iter().map(|text| text.replace("profiles = [\"base-vision\"]\n", "")).collect();
+    assert_eq!(fits(bin, Format::Policy, &without), [false, true, false, false]);
+    let profiles: Vec<String> = examples("toml profile").into_iter().map(str::to_owned).collect();
+    assert!(!profiles.is_empty() && fits(bin, Format::Profile, &profiles).iter().all(|fits| *fits));
+    let no_profiles = ["version = 1\n[module]\nname = \"x\"\n", "version = 1\nprofiles = [\"x\"]\n", "[limits]\nmemory = \"1 MiB\"\n"];
+    assert!(fits(bin, Format::Profile, &no_profiles.map(str::to_owned)).iter().all(|fits| !fits));
     let hosts: Vec<String> = examples("toml host").into_iter().map(str::to_owned).collect();
     assert!(hosts.len() > 2 && fits(bin, Format::Host, &hosts).iter().all(|fits| *fits));
     let bad =
@@ -186,7 +204,7 @@ fn a_language_server_takes_every_policy_that_stands_and_marks_mistakes_in_its_sh
         fs::write(&path, text).unwrap();
         path
     };
-    let good: Vec<PathBuf> = good().iter().enumerate().map(|(i, text)| write(format!("good-{i}.toml"), text)).collect();
+    let good: Vec<PathBuf> = good().iter().chain(&partly()).enumerate().map(|(i, text)| write(format!("good-{i}.toml"), text)).collect();
     taplo(&good).unwrap_or_else(|why| panic!("{why}"));
     for (i, text) in bad().iter().enumerate() {
         let said = taplo(&[write(format!("bad-{i}.toml"), text)]);

@@ -5,6 +5,7 @@ mod common;
 
 use edgeguard_policy::HostConfig;
 use edgeguard_policy::Principal;
+use edgeguard_policy::Profiles;
 use edgeguard_policy::codes::TABLE;
 
 const REFERENCE: &str = include_str!("../../docs/policy-reference.md");
@@ -25,6 +26,25 @@ fn every_example_of_a_policy_stands() {
     }
 }
 
+/// A profile's name is in its first line, which says where it lies.
+#[test]
+fn every_example_of_profiles_stands() {
+    let mut profiles = Profiles::of("/etc/edgeguard/profiles.d");
+    for text in examples("toml profile") {
+        let file = text.lines().next().unwrap().trim_start_matches("# ");
+        let name = file.rsplit('/').next().unwrap().trim_end_matches(".toml");
+        profiles.add(name, file, text.as_bytes());
+    }
+    for text in examples("toml using") {
+        let policy = edgeguard_policy::parse_with("counter.toml", text, &profiles).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!((policy.limits.instances, policy.limits.memory, policy.floor.landlock), (1, 256 << 20, 4), "as the page says");
+        let shown = examples("").into_iter().find(|block| block.contains("$ edgeguard policy expand")).unwrap();
+        let lines: Vec<&str> = shown.lines().skip(1).filter(|line| *line != "...").collect();
+        let expanded = edgeguard_policy::expand("counter.toml", text.as_bytes(), &profiles).unwrap().text;
+        assert!(lines.len() == 4 && expanded.contains(&lines.join("\n")), "{expanded}");
+    }
+}
+
 #[test]
 fn every_example_of_a_section_stands() {
     for text in examples("toml section") {
@@ -42,7 +62,7 @@ fn every_example_of_the_top_stands() {
 /// Whatever the format knows is on the page with its name, and stands in an example that is parsed.
 #[test]
 fn every_key_is_described_and_has_an_example() {
-    let all = ["toml policy", "toml section", "toml top", "toml host"].map(examples).concat().join("\n");
+    let all = ["toml policy", "toml section", "toml top", "toml using", "toml profile", "toml host"].map(examples).concat().join("\n");
     for key in edgeguard_policy::keys() {
         assert!(
             REFERENCE.contains(&format!("`{key}`")) || REFERENCE.contains(&format!(".{key}`")) || REFERENCE.contains(&format!("{key}]")),
@@ -88,6 +108,7 @@ fn the_bounds_in_the_text_are_those_of_the_program() {
         (format!("| `revision` | {} to {} |", VERSION.0, VERSION.1), "revisions"),
         (format!("| `min-version` | {} to {} |", VERSION.0, VERSION.1), "versions"),
         (format!("At most {MAX_BUILD_WORDS} entries in each of"), "build words"),
+        (format!("| `profiles` | list of names, at most {MAX_PROFILES} |"), "profiles"),
         (format!("1 to {MAX_POLICY_KEYS} public keys"), "keys of policies"),
         (
             format!("| {} to {} | required; invocations at once. At most {MAX_CHANNELS} instances × graphs", INSTANCES.0, INSTANCES.1),

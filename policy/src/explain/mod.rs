@@ -82,7 +82,9 @@ pub struct Row {
     pub rule: String,
     /// For a directory, what Landlock makes of it.
     pub rights: Option<Rights>,
-    /// Line in the policy, from 1; none where the policy is silent or has several lines about it.
+    /// The file of the profile that says so; none where the policy itself does.
+    pub file: Option<String>,
+    /// Line in that file, from 1; none where the policy is silent or has several lines about it.
     pub line: Option<usize>,
 }
 
@@ -153,7 +155,7 @@ impl Explanation {
 impl Row {
     fn to_json(&self) -> Value {
         let rights = self.rights.as_ref().map(|r| json!({ "allowed": r.allowed, "denied": r.denied, "unknown": r.unknown }));
-        json!({ "class": self.class, "words": self.words, "rule": self.rule, "landlock": rights, "line": self.line })
+        json!({ "class": self.class, "words": self.words, "rule": self.rule, "landlock": rights, "file": self.file, "line": self.line })
     }
 }
 
@@ -176,26 +178,33 @@ pub fn program_of(engine: Engine) -> &'static str {
 }
 
 fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
-    let line = |place: Place| Some(policy.source.line(policy.span(place).start));
+    let at = |place: Option<Place>| {
+        place.map_or((None, None), |place| {
+            let (file, line) = policy.line(place);
+            (file, Some(line))
+        })
+    };
     let mut rows = Vec::new();
     for (i, dir) in policy.dirs.iter().enumerate() {
         let rights = if dir.access == Access::Read { &rules.read } else { &rules.write };
         let power = Power::Dir { host: dir.host.to_string_lossy().into_owned(), write: dir.access == Access::ReadWrite };
         let words = format!("{}, as `{}`", power.words(), escape(&dir.guest));
         let rule = format!("Landlock: {}", rights.allowed.join(" "));
-        rows.push(Row { class: "dir", words, rule, rights: Some(rights.clone()), line: line(Place::Dir(i)) });
+        let (file, line) = at(Some(Place::Dir(i)));
+        rows.push(Row { class: "dir", words, rule, rights: Some(rights.clone()), file, line });
     }
     if policy.dirs.is_empty() {
         let rule = "Landlock: no right at all; seccomp: no call that takes a path".to_owned();
-        rows.push(Row { class: "dir", words: "open no file".to_owned(), rule, rights: Some(Rights::default()), line: None });
+        rows.push(Row { class: "dir", words: "open no file".to_owned(), rule, rights: Some(Rights::default()), file: None, line: None });
     }
     for (i, graph) in policy.graphs.iter().enumerate() {
         let words = format!("compute with `{}`, the model `{}`, by {}", graph.name, hex::encode(graph.sha256), graph.engine.word());
         let rule = format!("the model in a process of its own, {}; between the two a socket and shared memory", program_of(graph.engine));
-        rows.push(Row { class: "graph", words, rule, rights: None, line: line(Place::Model(i)) });
+        let (file, line) = at(Some(Place::Model(i)));
+        rows.push(Row { class: "graph", words, rule, rights: None, file, line });
     }
     for power in Powers::of(policy).iter().filter(|power| !matches!(power, Power::Dir { .. } | Power::Graph(_))) {
-        let (rule, at) = match power {
+        let (rule, place) = match power {
             Power::Limit { of, .. } => (limit(*of), placed(*of)),
             Power::Landlock(_) => (
                 "seen to before the worker sees the module; below it nothing runs",
@@ -207,7 +216,8 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
         };
         // The stricter of the two floors is the one that counts.
         let words = if let Power::Landlock(_) = power { Power::Landlock(Reverse(rules.abi)).words() } else { power.words() };
-        rows.push(Row { class: power.class(), words, rule: rule.to_owned(), rights: None, line: at.and_then(line) });
+        let (file, line) = at(place);
+        rows.push(Row { class: power.class(), words, rule: rule.to_owned(), rights: None, file, line });
     }
     rows
 }

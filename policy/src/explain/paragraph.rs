@@ -14,6 +14,9 @@ use crate::units::show_size;
 /// Everything that a policy allows, and on which kernel; not escaped.
 pub(super) fn of(policy: &Policy, floor: u32, privacy: Privacy) -> String {
     let mut text = format!("The module `{}` is the file `{}`. ", policy.name, policy.path.display());
+    if !policy.profiles.is_empty() {
+        text.push_str(&format!("Its policy is written out with the profiles `{}`. ", policy.profiles.join("`, `")));
+    }
     text.push_str(&format!("It may {}", Power::Signing(Signing::of(policy)).words()));
     text.push_str(&policy.min_version.map(|least| format!(", in release {least} or newer")).unwrap_or_default());
     text.push_str(&format!(", and only where the kernel has Landlock ABI {floor} or newer. "));

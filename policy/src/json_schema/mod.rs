@@ -23,6 +23,8 @@ use words::Takes;
 pub enum Format {
     /// A module's policy.
     Policy,
+    /// A profile that policies may name.
+    Profile,
     /// The host's own file.
     Host,
 }
@@ -34,11 +36,12 @@ pub enum Format {
 pub fn json_schema(format: Format) -> Value {
     let (section, rows, title, what) = match format {
         Format::Policy => (&schema::POLICY, words::POLICY, "Edgeguard policy", "What one module may have; whatever is absent is refused."),
+        Format::Profile => (&schema::PROFILE, words::POLICY, "Edgeguard profile", "What several policies share; each of them names it."),
         Format::Host => {
             (&schema::HOST, words::HOST, "Edgeguard host file", "Where things are, who may ask, and the floor for all modules.")
         }
     };
-    let mut root = table(section, rows, "");
+    let mut root = table(section, rows, "", format);
     root.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
     root.insert("title".into(), json!(title));
     root.insert("description".into(), json!(what));
@@ -54,10 +57,12 @@ fn find(rows: &'static [Row], path: &str) -> Option<&'static Row> {
 }
 
 /// A section: its keys, which of them must be there, and no others.
-fn table(section: &'static Section, rows: &'static [Row], above: &str) -> Map<String, Value> {
+fn table(section: &'static Section, rows: &'static [Row], above: &str, format: Format) -> Map<String, Value> {
     let properties: Map<String, Value> =
-        section.keys.iter().map(|key| (key.name.to_owned(), value(key, rows, &join(above, key.name)))).collect();
-    let required: Vec<&str> = section.keys.iter().filter(|key| key.need == Need::Required).map(|key| key.name).collect();
+        section.keys.iter().map(|key| (key.name.to_owned(), value(key, rows, &join(above, key.name), format))).collect();
+    // What a profile may say is required of the two together, which is said at the top.
+    let elsewhere = |key: &&Key| format != Format::Host && schema::may_be_shared(section, key);
+    let required: Vec<&str> = section.keys.iter().filter(|key| key.need == Need::Required && !elsewhere(key)).map(|key| key.name).collect();
     let mut object = Map::new();
     object.insert("type".into(), json!("object"));
     object.insert("additionalProperties".into(), json!(false));
@@ -65,14 +70,14 @@ fn table(section: &'static Section, rows: &'static [Row], above: &str) -> Map<St
         object.insert("required".into(), json!(required));
     }
     object.insert("properties".into(), Value::Object(properties));
-    for (name, choice) in words::choice(above) {
+    for (name, choice) in words::choice(above, format == Format::Policy) {
         object.insert(name.into(), choice);
     }
     object
 }
 
 /// A key's value.
-fn value(key: &'static Key, rows: &'static [Row], path: &str) -> Value {
+fn value(key: &'static Key, rows: &'static [Row], path: &str, format: Format) -> Value {
     let row = find(rows, path);
     let takes = row.map_or(Takes::Anything, |row| row.takes);
     let most = row.and_then(|row| row.most);
@@ -82,8 +87,8 @@ fn value(key: &'static Key, rows: &'static [Row], path: &str) -> Value {
         Kind::Boolean => one(json!({ "type": "boolean" }), takes),
         Kind::Time => one(json!({ "type": "string", "format": "date-time" }), takes),
         Kind::Texts => list(Value::Object(one(json!({ "type": "string" }), takes)), key, row, most),
-        Kind::Many(section) => list(Value::Object(table(section, rows, path)), key, row, most),
-        Kind::One(section) => table(section, rows, path),
+        Kind::Many(section) => list(Value::Object(table(section, rows, path, format)), key, row, most),
+        Kind::One(section) => table(section, rows, path, format),
         Kind::Words => {
             let mut object = one(json!({ "type": "object" }), Takes::Anything);
             object.insert("additionalProperties".into(), Value::Object(one(json!({ "type": "string" }), takes)));

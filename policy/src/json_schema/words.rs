@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::bounds;
+use crate::schema;
 
 /// One key's words.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Row {
 }
 
 /// What a section asks for beyond its required keys.
-pub(super) fn choice(path: &str) -> Vec<(&'static str, Value)> {
+pub(super) fn choice(path: &str, may_name_profiles: bool) -> Vec<(&'static str, Value)> {
     let none_of = |keys: &[&str]| json!({ "not": { "anyOf": keys.iter().map(|key| json!({ "required": [key] })).collect::<Vec<_>>() } });
     match path {
         "module.signer" => {
@@ -106,9 +107,25 @@ pub(super) fn choice(path: &str) -> Vec<(&'static str, Value)> {
             let identity = json!({ "required": ["issuer", "identity"], "allOf": [none_of(&["key", "evidence"])] });
             vec![("oneOf", json!([key, identity]))]
         }
+        // What profiles may say need not be in a policy that names some.
+        "" if may_name_profiles => {
+            let limits: Vec<&str> = required(&schema::POLICY, "limits");
+            let require: Vec<&str> = required(&schema::POLICY, "require");
+            let whole = json!({
+                "required": ["limits"], "properties": { "limits": { "required": limits }, "require": { "required": require } },
+            });
+            vec![("if", json!({ "not": { "required": ["profiles"] } })), ("then", whole)]
+        }
         "trust" => vec![("dependencies", json!({ "root": ["root-sha256"], "root-sha256": ["root"] }))],
         _ => vec![],
     }
+}
+
+/// The required keys of a section at the top.
+fn required(top: &'static schema::Section, name: &str) -> Vec<&'static str> {
+    let inner = top.keys.iter().find(|key| key.name == name).map(|key| &key.kind);
+    let Some(schema::Kind::One(section)) = inner else { return Vec::new() };
+    section.keys.iter().filter(|key| key.need == schema::Need::Required).map(|key| key.name).collect()
 }
 
 const MODULE_NAME: &str = "^[a-z0-9][a-z0-9_-]{0,62}$";
@@ -210,6 +227,7 @@ pub(super) const HOST: &[Row] = &[
     row("version", Exactly(1), "The format of this file: 1."),
     row("paths", Anything, "Where things are."),
     row("paths.policy", Path, "Policies, one file for each module. Default: /etc/edgeguard/policy.d"),
+    row("paths.profiles", Path, "Profiles that policies may name. Default: profiles.d beside the directory of policies"),
     row("paths.state", Path, "The journal, and the cache of native code. Default: /var/lib/edgeguard"),
     row("paths.runtime", Path, "Sockets. Default: /run/edgeguard"),
     row("paths.libexec", Path, "The programs that the daemon starts. Default: /usr/libexec/edgeguard"),

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Power;
 use super::Powers;
 use super::Side;
+use crate::policy::Place;
 use crate::policy::Policy;
 use crate::source::escape;
 
@@ -110,6 +111,9 @@ pub fn diff(module: &str, old: Option<&Policy>, new: Option<&Policy>) -> Diff {
     let powers = |policy: Option<&Policy>| policy.map(Powers::of).unwrap_or_default();
     let (before, after) = (powers(old), powers(new));
     let mut changes = compare(&before, &after);
+    if let Some(new) = new {
+        changes.iter_mut().for_each(|change| from_profile(new, change));
+    }
     if let (Some(old), Some(new)) = (old, new) {
         moved(old, new, &mut changes);
     }
@@ -143,6 +147,18 @@ fn compare(before: &Powers, after: &Powers) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// Says of a directory or a graph that a profile grants where that is written, because the policy does not show it.
+fn from_profile(new: &Policy, change: &mut Change) {
+    let place = match &change.after {
+        Some(Power::Dir { host, .. }) => new.dirs.iter().position(|dir| dir.host.to_str() == Some(host)).map(Place::Dir),
+        Some(Power::Graph(graph)) => new.graphs.iter().position(|grant| hex::encode(grant.sha256) == graph.sha256).map(Place::Model),
+        _ => None,
+    };
+    if let Some((Some(file), line)) = place.map(|place| new.line(place)) {
+        change.words.push_str(&format!(" ({file}:{line})"));
+    }
 }
 
 /// Two powers over one thing.
@@ -185,6 +201,10 @@ fn moved(old: &Policy, new: &Policy, changes: &mut Vec<Change>) {
             }
             _ => {}
         }
+    }
+    if old.profiles != new.profiles {
+        let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
+        note(format!("the profiles that it names are {}, before {}", list(&new.profiles), list(&old.profiles)));
     }
     let (was, is) = (old.privacy, new.privacy);
     for (key, was, is) in [("paths", was.paths, is.paths), ("graphs", was.graphs, is.graphs)] {

@@ -9,6 +9,7 @@ mod expand;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::bounds::MAX_PROFILES;
 use crate::codes::Code;
@@ -115,7 +116,7 @@ pub(crate) fn is_used(document: &Document<'_>) -> bool {
 pub(crate) fn policy(source: &Source, profiles: &Profiles) -> Result<Policy, Diagnostics> {
     let mut found = Diagnostics::default();
     let expansion = expansion(source, profiles, &mut found);
-    let Expansion { text, pieces, names, uses } = expansion;
+    let Expansion { text, pieces, names, list, uses } = expansion;
     let whole = Source::expanded(source.name(), &text, pieces);
     let mut shape = Diagnostics::default();
     let document = Document::read(&whole, &schema::POLICY, Reading::Whole, &mut shape);
@@ -124,11 +125,16 @@ pub(crate) fn policy(source: &Source, profiles: &Profiles) -> Result<Policy, Dia
         found.extend(shape);
     }
     let resolved = Resolver { source: &whole, found: &mut found }.policy(&document.root());
+    // A profile is used by several policies: whoever reads of its mistake is told which of them is meant.
+    found.change(|mistake| match uses.iter().find(|(profile, _)| mistake.is_only_in(profile.name())) {
+        Some((_, span)) => mistake.also(source, span.clone(), "the profile is used here"),
+        None => mistake,
+    });
     found.sort();
     match resolved {
         Some(mut policy) if found.errors() == 0 => {
             policy.profiles = names;
-            policy.places.profiles = uses;
+            policy.places.profiles = list.map(|span| (source.clone(), span));
             Ok(Policy { warnings: found, ..policy })
         }
         _ => Err(found),
@@ -149,8 +155,10 @@ struct Expansion {
     text: String,
     pieces: Vec<crate::source::Piece>,
     names: Vec<String>,
-    /// Where the policy names its profiles.
-    uses: Option<std::ops::Range<usize>>,
+    /// Where the policy names its profiles, all of them.
+    list: Option<Range<usize>>,
+    /// Each profile that was read, and where it is named.
+    uses: Vec<(Source, Range<usize>)>,
 }
 
 fn expansion(source: &Source, profiles: &Profiles, found: &mut Diagnostics) -> Expansion {
@@ -158,14 +166,16 @@ fn expansion(source: &Source, profiles: &Profiles, found: &mut Diagnostics) -> E
     let root = own.root();
     let named = named(source, &root, found);
     let mut read: Vec<(&str, &Source, Document<'_>)> = Vec::new();
+    let mut uses = Vec::new();
     for name in &named {
         match profiles.find(name, source) {
             Ok(profile) => {
                 let mut mistakes = Diagnostics::default();
                 let document = Document::read(profile, &schema::PROFILE, Reading::Profile, &mut mistakes);
                 let _ = Resolver { source: profile, found: &mut mistakes }.version(&document.root());
-                mistakes.into_iter().for_each(|mistake| found.push(mistake.also(source, name.span.clone(), "the profile is used here")));
+                found.extend(mistakes);
                 read.push((name.value.as_str(), profile, document));
+                uses.push((profile.clone(), name.span.clone()));
             }
             Err(refusal) => found.push(refusal),
         }
@@ -175,8 +185,7 @@ fn expansion(source: &Source, profiles: &Profiles, found: &mut Diagnostics) -> E
         .collect();
     let (text, pieces) = expand::merge(&layers, found);
     let names = named.iter().map(|name| name.value.as_str().to_owned()).collect();
-    let uses = own.root().span_of(KEY);
-    Expansion { text, pieces, names, uses }
+    Expansion { text, pieces, names, list: own.root().span_of(KEY), uses }
 }
 
 /// The names that the policy lists, each a good one and once.
