@@ -98,14 +98,39 @@ class Tree:
         for left in reversed(self.peaks[:-1]): h = sha(b"\x01", left, h)
         return h
 
+# Names: in a frame of type 6, what can be erased is zeros for checksum and leaf, and has a hash that is covered.
+NAME = b"edgeguard.dev/journal-name/v1\0"
+def names_in(payload):
+    found, at = [], 0
+    while at < len(payload):
+        kind, (length, at) = payload[at], leb128(payload, at + 1)
+        assert at + length <= len(payload)
+        if kind == 3: found.append((at, at + length))
+        at += length
+    return found
+def covered(kind, flags, payload):
+    if kind != 6 or flags & 1: return payload
+    try: names = names_in(payload)
+    except (AssertionError, IndexError): return payload
+    payload = bytearray(payload)
+    for start, end in names: payload[min(start + 32, end):end] = bytes(max(end - start - 32, 0))
+    return bytes(payload)
+def erased(payload, bad):
+    try: names = names_in(payload)
+    except (AssertionError, IndexError): bad("its names do not parse")
+    for index, (start, end) in enumerate(names):
+        salt = payload[start + 32:start + 48]
+        if len(salt) == 16 and not any(salt): yield index
+        elif len(salt) < 16 or sha(NAME, payload[start + 32:end]) != payload[start:start + 32]: bad("a name is not the one that was written")
+
 # Frames: (number, type, flags, n, first_seq, t0_boot, epoch, bytes), or None where no valid frame begins.
 def frame_at(data, at):
     head = data[at:at + 64]
     if len(head) < 64 or head[:3] != b"EGJ" or struct.unpack_from("<I", head, 60)[0] != crc32c(head[:60]): return None
     version, kind, flags, n, number, seq, boot, _, _, epoch, _, length, crc = struct.unpack_from("<xxxBBBHQQQQIIIIII", head)[:13]
-    if version != 1 or kind not in range(1, 11): unreadable("a newer format")
+    if version != 1 or kind not in (*range(1, 11), 12): unreadable("a newer format")
     whole = data[at:at + 64 + length]
-    if length > 1 << 20 or n > 4096 or flags > 1 or len(whole) < 64 + length or crc32c(whole[64:]) != crc: return None
+    if length > 1 << 20 or n > 4096 or flags > 1 or len(whole) < 64 + length or crc32c(covered(kind, flags, whole[64:])) != crc: return None
     return number, kind, flags, n, seq, boot, epoch, whole
 
 class Segment:
@@ -164,7 +189,7 @@ def check(root, key, anchors, state):
     queues = [[(frame, s) for s in tier for frame in s.frames] for tier in tiers]
     stops = [next((frames_before(tier, s) for s in tier if not s.clean), None) for tier in tiers]
     places, seqs, tree, epochs, last_leaf, open_times, roots, said_by, counted = [0] * 3, [0] * 3, Tree(), [], None, None, {0: sha()}, None, 0
-    number = 0
+    number, gone, said_gone = 0, {}, {}
     while number < count:
         heads = [queues[t][places[t]][0] if places[t] < len(queues[t]) and (stops[t] is None or places[t] < stops[t]) else None for t in TIERS]
         found = [t for t in TIERS if heads[t] and heads[t][0] == number]
@@ -180,9 +205,9 @@ def check(root, key, anchors, state):
             _, kind, flags, n, seq, boot, epoch, whole = heads[tier]
             places[tier] += 1
             bad = lambda why: tampered(number, number + 1, why)
-            leaf = sha(b"\0", whole)
+            leaf = sha(b"\0", whole[:64], covered(kind, flags, whole[64:]))
             if leaf != leaves[number]: bad("its digest is not its leaf")
-            if tier not in {4: (1,), 5: (2,), 6: (1, 2)}.get(kind, (0,)): bad("it is in the wrong tier")
+            if tier not in {4: (1,), 5: (2,), 6: (0, 1, 2)}.get(kind, (0,)): bad("it is in the wrong tier")
             if (number == 0) != (kind == 1): bad("a first frame is frame 0")
             if epoch != len(epochs) + (kind == 7): bad("it is of another epoch")
             if seq != (reach(calls, seqs[1], seq) if tier == 1 else seqs[tier]): bad("it begins with another event")
@@ -200,6 +225,8 @@ def check(root, key, anchors, state):
                 boot_frame = json.loads(whole[64:])
                 if boot_frame["head"] != (last_leaf.hex() if last_leaf else ""): bad("it was written behind another frame")
                 if boot_frame["recovery"]["damage"]: bad("it was damaged then")
+            if kind == 6: gone.update({(number, index): number for index in erased(whole[64:], bad)})
+            if kind == 12: [said_gone.setdefault((n, index), number) for n, indexes in json.loads(whole[64:])["names"] for index in indexes]
             if kind == 10: anchors = anchors + [whole[64:].decode()]
             if kind == 7: begin_epoch(number, whole[64:], key, epochs, tree, state)
             if kind == 7 or number < claimed: open_times = None
@@ -209,7 +236,9 @@ def check(root, key, anchors, state):
         roots[number] = tree.root()
         state["frames"] = number
     if count == 0: incomplete("there is no frame")
+    for name in sorted(set(gone) - set(said_gone)): tampered(name[0], name[0] + 1, "a name is erased, and no frame says so")
     seals(key, anchors, checkpoints, there, epochs, roots, count, said_by, open_times, state)
+    for name in sorted(name for name in gone if said_gone[name] >= state["sealed"]): tampered(name[0], name[0] + 1, "the frame that says so is not sealed")
     unfinished(tiers, queues, places, count, raw, torn)
 
 # Numbers of calls: which segment was deleted, how far those that are not there go, which ones a Summary frame counts.

@@ -36,6 +36,9 @@ pub enum BadPayload {
     /// More strings than a segment may hold.
     #[error("its dictionary is larger than a segment's may be")]
     Dictionary,
+    /// A name that is not the one that was written: its hash is another.
+    #[error("holds a name that is not the one that was written")]
+    Name,
 }
 
 /// Encodes records; keeps its buffers.

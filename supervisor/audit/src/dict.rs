@@ -1,4 +1,4 @@
-//! The dictionary: paths, graph names and sources, each written once for every segment.
+//! The dictionary: paths, graph names and sources, each written once for every segment. What a guest named can be [erased](crate::names).
 //!
 //! Runs in: daemon ([`Interner`]), CLI ([`Dictionary`]).
 //! Invariant: a dictionary belongs to one segment, so that a segment can be deleted without making another one unreadable.
@@ -11,8 +11,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::columns::BadPayload;
-use crate::columns::get;
-use crate::columns::put;
+use crate::keys::KeysError;
+use crate::names;
+use crate::names::KIND_NAME;
+use crate::names::KIND_SOURCE;
+use crate::names::Name;
+use crate::names::SALT_LEN;
 
 /// Who made a call: one guest thread of one worker, with what it was admitted as.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,18 +82,31 @@ pub(crate) struct Interner {
     sources: HashMap<Source, u32>,
     bytes: usize,
     new: Vec<u8>,
+    /// Names that stand in the segment already, though not in `texts`: written before the daemon was started.
+    before: u32,
+    salts: Salts,
 }
 
 impl Interner {
+    /// Goes on in a segment that holds so many names.
+    pub fn behind(names: u32) -> Self {
+        Self { before: names, ..Self::default() }
+    }
+
     /// The number of a text, from 1.
-    pub fn text(&mut self, text: &[u8]) -> u32 {
+    ///
+    /// # Errors
+    /// The kernel gives no random bytes: then nothing that could be guessed takes their place.
+    pub fn text(&mut self, text: &[u8]) -> Result<u32, KeysError> {
         if let Some(id) = self.texts.get(text) {
-            return *id;
+            return Ok(*id);
         }
-        let id = self.texts.len() as u32 + 1;
+        let salt = self.salts.next()?;
+        let id = self.before.saturating_add(self.texts.len() as u32).saturating_add(1);
         self.texts.insert(text.into(), id);
-        self.add(KIND_TEXT, text);
-        id
+        self.bytes += text.len() + ENTRY_COST;
+        names::put_name(&mut self.new, &salt, text);
+        Ok(id)
     }
 
     /// The number of a source, from 0.
@@ -100,7 +117,9 @@ impl Interner {
         let id = self.sources.len() as u32;
         self.sources.insert(source.clone(), id);
         // A source is strings, a number and bytes: it always has a JSON form.
-        self.add(KIND_SOURCE, &serde_json::to_vec(source).unwrap_or_default());
+        let json = serde_json::to_vec(source).unwrap_or_default();
+        self.bytes += json.len() + ENTRY_COST;
+        names::put_entry(&mut self.new, KIND_SOURCE, &[&json]);
         id
     }
 
@@ -118,12 +137,20 @@ impl Interner {
     pub fn is_full(&self) -> bool {
         self.bytes > MAX_DICTIONARY / 2
     }
+}
 
-    fn add(&mut self, kind: u8, bytes: &[u8]) {
-        self.bytes += bytes.len() + ENTRY_COST;
-        self.new.push(kind);
-        put(&mut self.new, bytes.len() as u64);
-        self.new.extend_from_slice(bytes);
+/// Random bytes for names, a handful at a time.
+#[derive(Debug, Default)]
+struct Salts(Vec<[u8; SALT_LEN]>);
+
+impl Salts {
+    fn next(&mut self) -> Result<[u8; SALT_LEN], KeysError> {
+        if self.0.is_empty() {
+            let mut random = [0; SALT_LEN * 64];
+            aws_lc_rs::rand::fill(&mut random).map_err(|_| KeysError::Random)?;
+            self.0.extend_from_slice(random.as_chunks().0);
+        }
+        self.0.pop().ok_or(KeysError::Random)
     }
 }
 
@@ -140,18 +167,16 @@ impl Dictionary {
     ///
     /// # Errors
     /// [`BadPayload`]
-    pub fn add(&mut self, mut payload: &[u8]) -> Result<(), BadPayload> {
-        while let Some((kind, rest)) = payload.split_first() {
-            payload = rest;
-            let len = usize::try_from(get(&mut payload)?).map_err(|_| BadPayload::Length)?;
-            let bytes;
-            (bytes, payload) = payload.split_at_checked(len).ok_or(BadPayload::Length)?;
+    pub fn add(&mut self, payload: &[u8]) -> Result<(), BadPayload> {
+        for entry in names::entries(payload) {
+            let (kind, body) = entry?;
+            let bytes = payload.get(body).ok_or(BadPayload::Length)?;
             self.bytes += bytes.len() + ENTRY_COST;
             if self.bytes > MAX_DICTIONARY {
                 return Err(BadPayload::Dictionary);
             }
-            match *kind {
-                KIND_TEXT => self.texts.push(bytes.into()),
+            match kind {
+                KIND_NAME => self.texts.push(Name::parse(bytes)?.shown()?.into()),
                 KIND_SOURCE => self.sources.push(Arc::new(serde_json::from_slice(bytes).map_err(|_| BadPayload::Reference)?)),
                 _ => return Err(BadPayload::Reference),
             }
@@ -178,9 +203,6 @@ impl Dictionary {
         self.sources.get(id as usize).cloned().ok_or(BadPayload::Reference)
     }
 }
-
-const KIND_TEXT: u8 = 1;
-const KIND_SOURCE: u8 = 2;
 
 /// Most memory that one segment's dictionary may take, on either side.
 const MAX_DICTIONARY: usize = 16 << 20;

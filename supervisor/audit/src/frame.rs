@@ -9,6 +9,10 @@
 //!
 //! `unsynced` says how many of the frames just before this one were not yet known to be on the disk when it was written. It is what
 //! tells a power failure, which takes frames from there, from somebody who removes older ones.
+//!
+//! In a `Dict` frame, checksum and leaf cover the hashes of names and not the [names](crate::names).
+
+use crate::names;
 
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 64;
@@ -33,7 +37,7 @@ pub enum FrameType {
     Detail = 4,
     /// Exact counts of calls.
     Summary = 5,
-    /// Strings and sources that following frames of the same segment name by number.
+    /// Names and sources that following frames of the same segment name by number. Never compressed: names in it can be erased.
     Dict = 6,
     /// A signing epoch began: its key, certified by the identity key and by the key of the epoch before.
     Epoch = 7,
@@ -43,6 +47,8 @@ pub enum FrameType {
     Retention = 9,
     /// A checkpoint that somebody else has signed too.
     Anchor = 10,
+    /// Names are erased when this is sealed.
+    Erasure = 12,
 }
 
 impl FrameType {
@@ -58,6 +64,7 @@ impl FrameType {
             8 => Self::Account,
             9 => Self::Retention,
             10 => Self::Anchor,
+            12 => Self::Erasure,
             _ => return None,
         })
     }
@@ -133,7 +140,8 @@ impl Header {
         for word in [self.frame_no, self.first_seq, self.t0_boot, self.t0_real] {
             frame.extend_from_slice(&word.to_le_bytes());
         }
-        for word in [self.span_us, self.epoch, self.unsynced, payload_len, crc32c::crc32c(payload)] {
+        let checksum = crc32c::crc32c(&names::covered(self.kind as u8, self.flags, payload));
+        for word in [self.span_us, self.epoch, self.unsynced, payload_len, checksum] {
             frame.extend_from_slice(&word.to_le_bytes());
         }
         let crc = crc32c::crc32c(frame);
@@ -203,7 +211,7 @@ impl Header {
 pub fn check(bytes: &[u8]) -> Result<Header, BadFrame> {
     let header = Header::parse(bytes.first_chunk().ok_or(BadFrame::Short)?)?;
     let payload = bytes.get(HEADER_LEN..header.len()).ok_or(BadFrame::Short)?;
-    check_payload(bytes, payload)?;
+    check_payload(bytes, &names::covered(header.kind as u8, header.flags, payload))?;
     Ok(header)
 }
 
@@ -219,10 +227,11 @@ pub fn find(bytes: &[u8]) -> Option<(usize, Header)> {
     starts.into_iter().find_map(|(at, _)| check(bytes.get(at..)?).ok().map(|header| (at, header)))
 }
 
-/// The frame's leaf in the journal's tree (RFC 6962): SHA-256 of a zero byte and the frame.
+/// The frame's leaf in the journal's tree (RFC 6962): SHA-256 of a zero byte and the frame, in which names are zeros behind their hashes.
 #[must_use]
 pub fn leaf(frame: &[u8]) -> [u8; 32] {
-    crate::tree::sha256(&[&[0], frame])
+    let (header, payload) = names::covered_frame(frame);
+    crate::tree::sha256(&[&[0], header, &payload])
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadFrame> {

@@ -63,6 +63,18 @@ impl Retention {
     }
 }
 
+/// The payload of an `Erasure` frame: names that are overwritten when it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// Why, in the words of whoever asked.
+    pub reason: String,
+    /// The user who asked.
+    pub by: u32,
+    /// The names: the number of the frame that holds them, and which of its names, from 0.
+    pub names: Vec<(u64, Vec<u32>)>,
+}
+
 /// The payload of a `Boot` frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,8 +91,17 @@ pub(crate) struct Boot {
 
 /// The event as JSON. One whose texts are too long loses their ends rather than its place in the journal.
 pub(crate) fn event_json(time_ns: u64, event: &Event) -> Result<Vec<u8>, JournalError> {
+    value_json(time_ns, event_value(event)?)
+}
+
+/// The event as it is written, with all that it says in it.
+pub(crate) fn event_value(event: &Event) -> Result<serde_json::Value, JournalError> {
+    serde_json::to_value(event).map_err(|error| JournalError::Compress(error.into()))
+}
+
+/// The same as a payload.
+pub(crate) fn value_json(time_ns: u64, event: serde_json::Value) -> Result<Vec<u8>, JournalError> {
     let json = |entry: &[Entry<serde_json::Value>; 1]| serde_json::to_vec(entry).map_err(|error| JournalError::Compress(error.into()));
-    let event = serde_json::to_value(event).map_err(|error| JournalError::Compress(error.into()))?;
     let mut entry = [Entry { time_ns, event }];
     let mut payload = json(&entry)?;
     if payload.len() > MAX_EVENT {
@@ -107,6 +128,16 @@ fn shorten(value: &mut serde_json::Value) {
         _ => {}
     }
 }
+
+/// What a guest named in an event, if it did: a text of its own, or a number in the segment's names.
+pub(crate) fn guest_text(event: &mut serde_json::Value) -> Option<&mut serde_json::Value> {
+    GUEST_TEXTS.iter().find(|(kind, _)| event.get(kind).is_some()).and_then(|(kind, field)| event.get_mut(kind)?.get_mut(field))
+}
+
+/// Events in which a text of a guest's stands, and its field. Such a text is a [name](crate::names), and the event holds `{"$name": NUMBER}`.
+const GUEST_TEXTS: [(&str, &str); 1] = [("denied", "text")];
+/// What no text of JSON can look like.
+pub(crate) const NAME: &str = "$name";
 
 /// An event longer than this has its texts cut.
 const MAX_EVENT: usize = 64 << 10;

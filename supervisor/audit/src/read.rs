@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::columns;
+use crate::columns::BadPayload;
 use crate::cursor::Cursor;
 use crate::cursor::io_error;
 use crate::cursor::segment_name;
@@ -31,8 +32,11 @@ use crate::note::BadNote;
 use crate::note::Note;
 use crate::payload::Boot;
 use crate::payload::Entry;
+use crate::payload::Erasure;
 use crate::payload::Genesis;
+use crate::payload::NAME;
 use crate::payload::Retention;
+use crate::payload::guest_text;
 use crate::position::Position;
 use crate::read::calls::Unpacker;
 pub use crate::read::error::BadContent;
@@ -81,7 +85,7 @@ impl Frame {
         segment_name(self.tier, self.segment)
     }
 
-    fn payload(&self) -> &[u8] {
+    pub(crate) fn payload(&self) -> &[u8] {
         self.bytes.get(HEADER_LEN..).unwrap_or_default()
     }
 }
@@ -107,6 +111,8 @@ pub enum Content {
     Epoch(EpochStart, Note),
     /// A segment of calls was deleted.
     Retention(Retention),
+    /// Names were erased.
+    Erasure(Erasure),
     /// A checkpoint of this journal that somebody else has signed too: a signed note.
     Anchor(Note),
 }
@@ -175,6 +181,7 @@ pub struct Reader {
     identity: Option<String>,
     retired: u64,
     boot_id: String,
+    events: Names,
     calls: Names,
     counts: Names,
     raw: Vec<u8>,
@@ -206,6 +213,7 @@ impl Reader {
             identity: None,
             retired: 0,
             boot_id: String::new(),
+            events: Names::default(),
             calls: Names::default(),
             counts: Names::default(),
             raw: Vec::new(),
@@ -360,9 +368,7 @@ impl Reader {
     }
 
     fn content(&mut self, frame: &Frame) -> Result<Content, BadContent> {
-        if frame.tier != Tier::Security {
-            self.names(frame.tier).turn_to(frame.segment);
-        }
+        self.names(frame.tier).turn_to(frame.segment);
         let mut raw = std::mem::take(&mut self.raw);
         if frame.header.kind == FrameType::Summary {
             let summary = self.summary(frame, &mut raw);
@@ -391,7 +397,7 @@ impl Reader {
                 Content::Boot(Opened { boot_id: boot.boot_id, head: boot.head, recovery: boot.recovery, time_real: header.t0_real })
             }
             FrameType::Events => {
-                let entries: Vec<Entry<Event>> = serde_json::from_slice(payload)?;
+                let entries = self.entries(payload)?;
                 let items = entries.into_iter().zip(0..).map(|(entry, index)| item(header, index, entry.time_ns, entry.event));
                 Content::Events(items.collect())
             }
@@ -408,6 +414,7 @@ impl Reader {
             }
             FrameType::Retention => Content::Retention(serde_json::from_slice(payload)?),
             FrameType::Anchor => Content::Anchor(note(payload)?),
+            FrameType::Erasure => Content::Erasure(serde_json::from_slice(payload)?),
         };
         let found = match &content {
             Content::Events(items) => items.len(),
@@ -428,11 +435,32 @@ impl Reader {
         Ok(items)
     }
 
-    /// The names of a tier's segment. Those of events stand in the events.
+    /// The events, with what guests named in them.
+    fn entries(&self, payload: &[u8]) -> Result<Vec<Entry<Event>>, BadContent> {
+        let mark = NAME.as_bytes();
+        if !payload.windows(mark.len()).any(|part| part == mark) {
+            return Ok(serde_json::from_slice(payload)?);
+        }
+        let entries: Vec<Entry<serde_json::Value>> = serde_json::from_slice(payload)?;
+        let named = |Entry { time_ns, mut event }: Entry<serde_json::Value>| {
+            if let Some(text) = guest_text(&mut event)
+                && let Some(number) = text.get(NAME)
+            {
+                let number = number.as_u64().and_then(|number| u32::try_from(number).ok()).ok_or(BadPayload::Reference)?;
+                let name = self.events.dictionary.text(number)?.ok_or(BadPayload::Reference)?;
+                *text = String::from_utf8_lossy(&name).into();
+            }
+            Ok(Entry { time_ns, event: serde_json::from_value(event)? })
+        };
+        entries.into_iter().map(named).collect()
+    }
+
+    /// The names of a tier's segment.
     const fn names(&mut self, tier: Tier) -> &mut Names {
         match tier {
             Tier::Summary => &mut self.counts,
-            Tier::Detail | Tier::Security => &mut self.calls,
+            Tier::Detail => &mut self.calls,
+            Tier::Security => &mut self.events,
         }
     }
 

@@ -22,9 +22,11 @@ use crate::error::JournalError;
 use crate::frame;
 use crate::frame::BadFrame;
 use crate::frame::FrameType;
+use crate::frame::HEADER_LEN;
 use crate::frame::Header;
 use crate::journal::Writer;
 use crate::leaves::Leaves;
+use crate::names;
 use crate::segment;
 use crate::segment::Scan;
 use crate::segment::Segment;
@@ -59,6 +61,8 @@ pub(crate) struct Found {
     /// Of what windows the last one was.
     pub window: Window,
     pub next_frame: u64,
+    /// Names in the segment of events that writing goes on in.
+    pub names: u32,
     pub recovery: Recovery,
 }
 
@@ -147,6 +151,15 @@ impl Tail {
         last.map_or(0, |header| header.first_seq.saturating_add(header.n.into()))
     }
 
+    /// How many names the segment holds that its last frame below this one is in.
+    fn names(&self, below: u64) -> u32 {
+        let whole = |scan: &Scan| scan.frames.iter().any(|(_, header)| header.frame_no < below);
+        let Some((_, bytes, scan)) = self.segments.iter().find(|(_, _, scan)| whole(scan)) else { return 0 };
+        let dicts = scan.frames.iter().filter(|(_, header)| header.kind == FrameType::Dict && header.frame_no < below);
+        let names = dicts.filter_map(|(at, header)| names::names(bytes.get(at + HEADER_LEN..at + header.len())?).ok());
+        names.map(|names| names.len() as u32).fold(0, u32::saturating_add)
+    }
+
     /// The call behind those that the last `Summary` frame before this one is of, and its windows; 0 for none.
     fn counted(&self, below: u64) -> (u64, Window) {
         let all = self.frames().filter(|(header, _)| header.kind == FrameType::Summary && header.frame_no < below);
@@ -193,12 +206,13 @@ pub(crate) fn recover(dir: &Path, disk: &Disk, sealed: u64) -> Result<Found, Jou
     restore_leaves(&leaves, &tails, leaf_count, next_frame).map_err(JournalError::io("write the leaves", dir))?;
     let [security, detail, summary] = tails;
     let (counted, window) = summary.counted(next_frame);
+    let names = security.names(next_frame);
     let security = reopen(dir, disk, security, next_frame, &mut recovery)?;
     let mut detail = reopen(dir, disk, detail, next_frame, &mut recovery)?;
     let summary = reopen(dir, disk, summary, next_frame, &mut recovery)?;
     // Calls that were only counted have numbers too.
     detail.next_seq = detail.next_seq.max(counted);
-    Ok(Found { leaves, security, detail, summary, counted, window, next_frame, recovery })
+    Ok(Found { leaves, security, detail, summary, counted, window, next_frame, names, recovery })
 }
 
 /// The first frame of the segment that was read last.

@@ -13,6 +13,7 @@ use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::*;
+use edgeguard_audit::Erase;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Note;
@@ -361,8 +362,8 @@ fn cases() -> Cases {
     c.add("a frame of counts deleted", Said::Tampered(23, 24), |image| drop_frame(image, 23));
     c.add("a frame of counts that counts nothing, with leaf", Said::Tampered(24, 25), |image| {
         image.reseal(23, |header, payload| {
-            (header.kind, header.flags, header.n) = (FrameType::Dict, edgeguard_audit::frame::COMPRESSED, 0);
-            *payload = zstd::bulk::compress(b"", 1).unwrap();
+            (header.kind, header.flags, header.n) = (FrameType::Dict, 0, 0);
+            payload.clear();
         });
         image.releaf(23);
     });
@@ -392,9 +393,46 @@ fn cases() -> Cases {
     let own_anchor = first_checkpoint.clone();
     c.add("an anchor of its own among the frames", Said::Ok, |image| append(image, FrameType::Anchor, own_anchor.as_bytes()));
     c.add("strings exchanged", Said::Tampered(5, 6), |image| {
-        let payload = zstd::bulk::compress(b"\x01\x01x", 1).unwrap();
-        image.reseal(5, |_, bytes| *bytes = payload);
+        image.reseal(5, |_, bytes| *bytes = b"\x02\x01x".to_vec());
     });
+    // Names. Those of the first run's calls are in frame 5; neither its checksum nor its leaf covers them.
+    c.add("a name changed", Said::Tampered(5, 6), |image| {
+        let mut bytes = image.bytes(5);
+        *bytes.last_mut().unwrap() ^= 1;
+        assert!(edgeguard_audit::frame::check(&bytes).is_ok());
+        image.splice(5, &bytes);
+    });
+    let blank = |image: &mut Image| {
+        let mut bytes = image.bytes(5);
+        let name = bytes.windows(12).rposition(|part| part == b"/audio/0.wav").unwrap();
+        bytes[name - 16..name + 12].fill(0);
+        image.splice(5, &bytes);
+    };
+    c.add("a name erased, and no frame says so", Said::Tampered(5, 6), blank);
+    c.add("a name erased, as a frame says that nobody sealed", Said::Tampered(5, 6), |image| {
+        blank(image);
+        append(image, FrameType::Erasure, br#"{"reason":"","by":0,"names":[[5,[0,1,2,3,4,5,6,7,8,9]]]}"#);
+    });
+    c.add("a hash of a name changed, with leaf", Said::Tampered(5, 6), |image| {
+        image.reseal(5, |_, bytes| {
+            let name = bytes.windows(12).rposition(|part| part == b"/audio/0.wav").unwrap();
+            bytes[name - 48] ^= 1;
+        });
+        image.releaf(5);
+    });
+    let erased = House::sealed();
+    let (mut journal, _) = erased.open();
+    let gone = journal.erase(&Erase { names: vec!["/audio/0.wav".into()], under: Vec::new() }, "asked for", 0, false).unwrap();
+    assert_eq!((gone.names, gone.segments), (2, 2), "among the calls, and among the counts");
+    journal.close().unwrap();
+    let (image, key) = (Image::of(&erased.journal()), edgeguard_audit::verify(&erased.journal(), |_, _| {}).identity);
+    assert!(!image.0.values().any(|file| file.windows(12).any(|part| part == b"/audio/0.wav")));
+    c.case("a name erased in order", Said::Ok, image.clone()).key = Some(key.clone());
+    let other_erased = number_of(&image, FrameType::Erasure, 0);
+    let mut said_of_another = image;
+    said_of_another.reseal(other_erased, |_, payload| *payload = br#"{"reason":"asked for","by":0,"names":[[5,[1]]]}"#.to_vec());
+    said_of_another.releaf(other_erased);
+    c.case("another name erased than was said", Said::Tampered(5, 6), said_of_another).key = Some(key);
     c.add("a payload that would fill the memory", Said::Tampered(6, 7), |image| {
         image.reseal(6, |_, bytes| *bytes = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap());
     });

@@ -60,11 +60,12 @@ impl Journal {
     /// Writes a frame for what is new in the dictionary of a tier's segment.
     pub(super) fn write_dict(&mut self, tier: Tier, first: u64, dict: &[u8]) -> Result<(), JournalError> {
         let first_seq = self.writer(tier).next_seq;
-        let header = Header { flags: COMPRESSED, ..self.header(FrameType::Dict, 0, first_seq, first) };
+        let header = self.header(FrameType::Dict, 0, first_seq, first);
         self.write(tier, header, dict)?;
         match tier {
             Tier::Summary => self.counter.interner.written(),
-            Tier::Detail | Tier::Security => self.interner.written(),
+            Tier::Detail => self.interner.written(),
+            Tier::Security => self.denied.written(),
         }
         Ok(())
     }
@@ -75,14 +76,14 @@ impl Journal {
         let sources: Vec<u32> = buffer.sources.iter().map(|source| interner.source(source)).collect();
         let mut rows = Vec::with_capacity(buffer.calls.len());
         for (record, source, text) in &buffer.calls {
-            let text = buffer.texts.get(text.clone()).filter(|text| !text.is_empty()).map_or(0, |text| interner.text(text));
+            let text = buffer.texts.get(text.clone()).filter(|text| !text.is_empty());
+            let text = text.map(|text| interner.text(text)).transpose()?.unwrap_or(0);
             let source = sources.get(*source as usize).copied().unwrap_or(0);
             rows.push(Row { record: *record, source, text });
         }
         let mut raw = Vec::new();
         encoder.encode(&rows, &mut raw);
-        let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
-        let dict = interner.peek_new().map(&mut compress).transpose()?;
-        Ok((dict, compress(&raw)?))
+        let dict = interner.peek_new().map(<[u8]>::to_vec);
+        Ok((dict, compressor.0.compress(&raw).map_err(JournalError::Compress)?))
     }
 }

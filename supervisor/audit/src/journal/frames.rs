@@ -108,7 +108,7 @@ impl Journal {
 
     fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
         match tier {
-            Tier::Security => {}
+            Tier::Security => self.denied = Interner::default(),
             Tier::Detail => self.interner = Interner::default(),
             Tier::Summary => self.counter.forget(),
         }

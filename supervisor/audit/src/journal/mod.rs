@@ -7,6 +7,7 @@
 //! Does not: delete anything but segments of calls and counts that are over their budget, and none of which a sealed frame does not say so.
 
 mod detail;
+mod erase;
 mod frames;
 mod ladder;
 mod summary;
@@ -33,14 +34,20 @@ use crate::disk::Observer;
 use crate::error::JournalError;
 use crate::event::Event;
 use crate::frame::FrameType;
+use crate::frame::HEADER_LEN;
 use crate::frame::Header;
+pub use crate::journal::erase::Erase;
+pub use crate::journal::erase::Erased;
 use crate::journal::ladder::Reserve;
 use crate::journal::summary::Counter;
 use crate::keys::Keys;
 use crate::leaves::Leaves;
 use crate::payload::Boot;
 use crate::payload::Genesis;
-use crate::payload::event_json;
+use crate::payload::NAME;
+use crate::payload::event_value;
+use crate::payload::guest_text;
+use crate::payload::value_json;
 use crate::position::Position;
 use crate::record::Record;
 use crate::recover;
@@ -77,6 +84,8 @@ pub struct Journal {
     /// Calls that are not in a frame yet: one frame each. There is more than one only while the disk takes nothing.
     buffers: VecDeque<Buffer>,
     interner: Interner,
+    /// Names in the current segment of events.
+    denied: Interner,
     encoder: Encoder,
     compressor: Compressor,
     frame: Vec<u8>,
@@ -206,6 +215,7 @@ impl Journal {
             unsynced_since: None,
             buffers: VecDeque::new(),
             interner: Interner::default(),
+            denied: Interner::behind(found.names),
             encoder: Encoder::default(),
             compressor: Compressor(compressor),
             frame: Vec::new(),
@@ -217,6 +227,9 @@ impl Journal {
         // What was found is on the disk before anything is built on it.
         journal.sync_files()?;
         journal.find_reserve();
+        if found.recovery.damage.is_empty() {
+            journal.finish_erasures()?;
+        }
         journal.resume_counting(!found.recovery.damage.is_empty())?;
         if found.recovery.first_open {
             let identity = journal.sealer.as_ref().map(Sealer::verifier).transpose()?.map(|key| key.to_string());
@@ -254,9 +267,20 @@ impl Journal {
 
     fn append_event(&mut self, event: &Event) -> Result<Position, JournalError> {
         let time_ns = boottime_ns();
-        let payload = event_json(time_ns, event)?;
+        let mut payload = self.encode_event(time_ns, event)?;
         // Calls that came before the event stand before it.
         self.write_detail()?;
+        if let Some(names) = self.denied.peek_new() {
+            let mut names = names.to_vec();
+            let room = 2 * HEADER_LEN + names.len() + payload.len();
+            if self.denied.is_full() || !self.security.segment.as_ref().is_some_and(|segment| segment.fits(room)) {
+                // Both frames go into a new segment, with names of its own.
+                self.begin_segment(Tier::Security)?;
+                payload = self.encode_event(time_ns, event)?;
+                names = self.denied.peek_new().unwrap_or_default().to_vec();
+            }
+            self.write_dict(Tier::Security, time_ns, &names)?;
+        }
         let header = self.header(FrameType::Events, 1, self.security.next_seq, time_ns);
         let frame = self.write(Tier::Security, header, &payload)?;
         self.stats.events += 1;
@@ -266,6 +290,17 @@ impl Journal {
             sealer.hurry();
         }
         Ok(Position { epoch: header.epoch, frame, index: 0 })
+    }
+
+    /// The event as a payload, in the names of the current segment.
+    fn encode_event(&mut self, time_ns: u64, event: &Event) -> Result<Vec<u8>, JournalError> {
+        let mut value = event_value(event)?;
+        if let Some(text) = guest_text(&mut value)
+            && let Some(name) = text.as_str()
+        {
+            *text = serde_json::json!({ NAME: self.denied.text(name.as_bytes())? });
+        }
+        value_json(time_ns, value)
     }
 
     /// Brings every frame to the disk.

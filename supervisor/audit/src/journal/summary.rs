@@ -230,7 +230,7 @@ impl Journal {
     fn encode_tally(&mut self, tally: &Tally) -> Result<(Option<Vec<u8>>, Vec<u8>), JournalError> {
         let Self { counter: Counter { interner, keys, new_keys, .. }, compressor, .. } = self;
         let sources: Vec<u32> = tally.sources.iter().map(|source| interner.source(source)).collect();
-        let texts: Vec<u32> = tally.texts.iter().map(|text| interner.text(text)).collect();
+        let texts = tally.texts.iter().map(|text| interner.text(text)).collect::<Result<Vec<u32>, _>>()?;
         let mut rows = Vec::with_capacity(tally.rows.len());
         for cell in &tally.rows {
             let source = sources.get(cell.key.source as usize).copied().unwrap_or(0);
@@ -249,12 +249,12 @@ impl Journal {
         columns::encode(u32::try_from(first_key).unwrap_or(u32::MAX), new_keys, &rows, &mut raw);
         let mut payload = Vec::new();
         tally.coverage.put(&mut payload);
-        let mut compress = |raw: &[u8]| compressor.0.compress(raw).map_err(JournalError::Compress);
-        payload.append(&mut match raw.len() {
-            0..SMALL => zstd::bulk::compress(&raw, SMALL_LEVEL).map_err(JournalError::Compress)?,
-            _ => compress(&raw)?,
-        });
-        let dict = interner.peek_new().map(&mut compress).transpose()?;
+        let compressed = match raw.len() {
+            0..SMALL => zstd::bulk::compress(&raw, SMALL_LEVEL),
+            _ => compressor.0.compress(&raw),
+        };
+        payload.append(&mut compressed.map_err(JournalError::Compress)?);
+        let dict = interner.peek_new().map(<[u8]>::to_vec);
         Ok((dict, payload))
     }
 

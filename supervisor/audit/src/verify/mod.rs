@@ -4,6 +4,7 @@
 //! Does not: believe more than the files, and what is known from elsewhere, can prove; [`Assurance`] says how much that is.
 
 mod ahead;
+mod names;
 mod retired;
 mod seals;
 mod summary;
@@ -30,6 +31,7 @@ use crate::segment::Tier;
 use crate::tree::Tree;
 use crate::verify::ahead::Seen;
 use crate::verify::ahead::Step;
+use crate::verify::names::Names;
 pub(crate) use crate::verify::retired::Retired;
 use crate::verify::seals::Broken;
 use crate::verify::seals::Chain;
@@ -66,6 +68,7 @@ pub fn verify_with(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)
         records: 0,
         counted: 0,
         recounted: 0,
+        erased: 0,
         denials: 0,
         opens: 0,
         unclean_opens: 0,
@@ -110,7 +113,10 @@ fn check(dir: &Path, trust: &Trust, found: &mut Verification, progress: &mut imp
     if found.frames == 0 && !found.live {
         return Err(Verdict::Incomplete { why: "there is no frame, not even the first one".into() });
     }
+    found.erased = state.names.erased();
+    state.names.explained()?;
     state.seals(&reader, &checkpoints, found)?;
+    state.names.sealed(found.sealed)?;
     if !found.live {
         unfinished_end(&mut reader, found.frames)?;
         if checkpoints.torn {
@@ -130,6 +136,7 @@ struct State<'a> {
     chain: Chain,
     retired: Option<Retired>,
     counting: Counting,
+    names: Names,
     /// Dictionaries of the current segment of calls that nobody has needed yet.
     unread: Vec<Frame>,
     /// What the journal holds of checkpoints that others have signed.
@@ -151,6 +158,7 @@ impl<'a> State<'a> {
             chain: Chain::default(),
             retired: None,
             counting: Counting::default(),
+            names: Names::default(),
             unread: Vec::new(),
             anchors: Vec::new(),
             claimed: 0,
@@ -249,8 +257,11 @@ impl<'a> State<'a> {
         let (tier, home) = match header.kind {
             FrameType::Detail => (1, Tier::Detail),
             FrameType::Summary => (2, Tier::Summary),
-            FrameType::Dict if frame.tier == Tier::Summary => (2, Tier::Summary),
-            FrameType::Dict => (1, Tier::Detail),
+            FrameType::Dict => match frame.tier {
+                Tier::Security => (0, Tier::Security),
+                Tier::Detail => (1, Tier::Detail),
+                Tier::Summary => (2, Tier::Summary),
+            },
             _ => (0, Tier::Security),
         };
         if frame.tier != home {
@@ -270,6 +281,9 @@ impl<'a> State<'a> {
         }
         *next_seq = header.first_seq.saturating_add(header.n.into());
         let kind = header.kind;
+        if kind == FrameType::Dict {
+            self.names.dict(number, frame.payload()).map_err(tampered)?;
+        }
         if tier == 1 && number < self.claimed && !self.trust.contents {
             // What is in a frame that is signed for was written so. That it is will be shown at the end.
             found.records += u64::from(header.n);
@@ -363,6 +377,7 @@ impl<'a> State<'a> {
                 self.open_times = None;
             }
             Content::Anchor(note) => self.anchors.push(note),
+            Content::Erasure(erasure) => self.names.erasure(number, &erasure),
             Content::Genesis | Content::Dictionary | Content::Account(_) | Content::Retention(_) => {}
         }
         Ok(())

@@ -114,6 +114,8 @@ pub struct Verification {
     pub counted: u64,
     /// Calls whose counts were held against them; only with [`Trust::contents`].
     pub recounted: u64,
+    /// Names that were erased, each as a frame says.
+    pub erased: u64,
     /// Denials among the security events.
     pub denials: u64,
     /// How often the journal was opened.
