@@ -93,6 +93,14 @@ pub enum ModelError {
     /// The engine refused it.
     #[error("llama.cpp refuses the model: {0}")]
     Refused(String),
+    /// There is no memory for what the policy allows.
+    #[error("no memory for {contexts} contexts of {tokens} tokens: lower `contexts` or `context`, or raise `memory`")]
+    Memory {
+        /// Contexts at once.
+        contexts: u32,
+        /// Tokens of each.
+        tokens: u32,
+    },
     /// It is no language model that can be served.
     #[error("model cannot be served: {0}")]
     Unservable(&'static str),

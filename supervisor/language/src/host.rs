@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Barrier;
+use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -31,11 +32,12 @@ use rustix::process::Rlimit;
 
 use crate::error::HostError;
 use crate::error::chain;
+use crate::lane::Served;
+use crate::lane::Width;
 use crate::load::load;
 use crate::log;
 use crate::peers::Peers;
 use crate::serve::Host;
-use crate::session::Served;
 use crate::sys;
 use crate::sys::Backend;
 use crate::sys::Pool;
@@ -48,8 +50,6 @@ const MAX_THREADS: u32 = 64;
 const MAX_CONTEXTS: u32 = 256;
 /// The most tokens of a context.
 const MAX_TOKENS: u32 = 1 << 20;
-/// The most threads of this process: each context has its own, for a pool computes for one context at a time and none can be started later.
-const MAX_ALL_THREADS: u32 = 1024;
 /// Stack of a serving thread, in bytes: the engine's parser of grammars calls itself.
 const STACK: usize = 16 << 20;
 /// The longest reason in [`FromGraph::Failed`], in bytes.
@@ -59,8 +59,9 @@ const MAX_REASON: usize = 4096;
 struct Started {
     backend: Backend,
     host: Arc<Host>,
-    /// One for each context.
-    pools: Vec<Pool>,
+    /// What computes.
+    pool: Arc<Pool>,
+    width: Width,
     bounds: Bounds,
 }
 
@@ -130,13 +131,16 @@ fn start(assignment: &Load) -> Result<Started, HostError> {
     let threads = bounded("threads", assignment.threads, MAX_THREADS)?;
     let contexts = bounded("contexts", bounds.contexts, MAX_CONTEXTS)?;
     bounded("context", bounds.context, MAX_TOKENS)?;
-    bounded("threads of all contexts", contexts * threads + computes, MAX_ALL_THREADS)?;
 
     let backend = Backend::start();
-    let threads = u8::try_from(threads).map_err(|_| HostError::Pool)?;
-    let pools = (0..contexts).map(|_| Pool::start(backend, threads)).collect::<Option<Vec<_>>>().ok_or(HostError::Pool)?;
+    // Threads of one pool wait for each other at every step of a compute: more of them than processors cost more than they bring, unless the policy says so.
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let all = threads.saturating_mul(computes.min(contexts)).min(u32::try_from(processors).unwrap_or(u32::MAX)).max(threads);
+    let pool = u8::try_from(all).ok().and_then(|all| Pool::start(backend, all)).ok_or(HostError::Pool)?;
+    let width = Width { threads: i32::try_from(threads).map_err(|_| HostError::Pool)?, computes };
 
-    let host = Arc::new(Host { served: OnceLock::new(), peers: Peers::new().map_err(HostError::Threads)? });
+    let peers = Peers::new().map_err(HostError::Threads)?;
+    let host = Arc::new(Host { served: OnceLock::new(), peers, queue: Mutex::default() });
     let ready = Arc::new(Barrier::new(computes as usize + 1));
     for seat in 0..computes {
         let host = Arc::clone(&host);
@@ -152,19 +156,16 @@ fn start(assignment: &Load) -> Result<Started, HostError> {
         thread.spawn(serve).map_err(HostError::Threads)?;
     }
     ready.wait();
-    Ok(Started { backend, host, pools, bounds })
+    Ok(Started { backend, host, pool: Arc::new(pool), width, bounds })
 }
 
 /// Loads the model, tells the daemon, and then takes up channels as they come.
 fn serve_model(started: Confined<Started>, control: &Channel, assignment: &Load, model: OwnedFd) -> Result<(), HostError> {
-    let (Started { backend, host, mut pools, bounds }, _) = started.into_parts();
+    let (Started { backend, host, pool, width, bounds }, _) = started.into_parts();
     let begun = Instant::now();
-    let Some(pool) = pools.pop() else { return Err(HostError::Pool) };
-    let model = match load(backend, model, &assignment.sha256, pool) {
-        Ok((model, pool)) => {
-            pools.push(pool);
-            model
-        }
+    let model = load(backend, model, &assignment.sha256, &pool);
+    let served = match model.and_then(|model| Served::new(model, pool, width, bounds)) {
+        Ok(served) => Arc::new(served),
         Err(error) => {
             let mut reason = chain(&error);
             reason.truncate(reason.floor_char_boundary(MAX_REASON));
@@ -173,7 +174,6 @@ fn serve_model(started: Confined<Started>, control: &Channel, assignment: &Load,
         }
     };
     let load_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
-    let served = Arc::new(Served::new(model, pools, bounds.context));
     let language = LanguageModel {
         context: served.tokens(),
         embedding: served.model().embedding(),

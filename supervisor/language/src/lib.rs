@@ -5,11 +5,12 @@
 //! Does not: open files, see a guest's directories, reach a network. It is the only program of the product that is built with C++ in it.
 //!
 //! [`host`] is the life of the process in order; [`gguf`] looks at a model before the engine does; [`session`] is one context's way from prompt to answer;
-//! [`sys`] is the engine.
+//! [`lane`] computes for all of them; [`sys`] is the engine.
 #![deny(unsafe_code)]
 
 pub mod gguf;
 pub mod host;
+pub mod lane;
 pub mod sampling;
 pub mod session;
 pub mod sys;

@@ -34,11 +34,11 @@ pub const MAX_MODEL: u64 = 64 << 30;
 /// Bytes read at a time, and hashed while they are in the cache.
 const BLOCK: usize = 256 * 1024;
 
-/// Compares, parses and tries the model. The pool computes for the trial and comes back.
+/// Compares, parses and tries the model. The pool computes for the trial.
 ///
 /// # Errors
 /// [`ModelError`]; the engine saw nothing of the file unless it is [`ModelError::Refused`] or [`ModelError::Unservable`].
-pub fn load(backend: Backend, file: OwnedFd, sha256: &[u8; 32], pool: Pool) -> Result<(Arc<Model>, Pool), ModelError> {
+pub fn load(backend: Backend, file: OwnedFd, sha256: &[u8; 32], pool: &Arc<Pool>) -> Result<Arc<Model>, ModelError> {
     let size = compare(file.as_fd(), sha256)?;
     gguf::walk(file.as_fd(), size).map_err(ModelError::Outline)?;
     let model = Model::load(backend, file).map_err(ModelError::Read)?;
@@ -49,18 +49,18 @@ pub fn load(backend: Backend, file: OwnedFd, sha256: &[u8; 32], pool: Pool) -> R
     if !model.reads_text() {
         return Err(ModelError::Unservable("it has no vocabulary"));
     }
-    let pool = try_out(&model, pool)?;
-    Ok((model, pool))
+    try_out(&model, pool)?;
+    Ok(model)
 }
 
 /// Computes one token, so that no guest waits for what is made at first use, and a model that cannot compute is refused here.
-fn try_out(model: &Arc<Model>, pool: Pool) -> Result<Pool, ModelError> {
+fn try_out(model: &Arc<Model>, pool: &Arc<Pool>) -> Result<(), ModelError> {
     let wanted = Wanted { tokens: 8, batch: 8, embedding: false };
-    let mut context = Context::open(model, pool, wanted).map_err(|_pool| ModelError::Refused(words()))?;
+    let mut context = Context::open(model, Arc::clone(pool), wanted).map_err(|_pool| ModelError::Refused(words()))?;
     if context.decode(&[model.any_token()]) != Decoded::Done {
         return Err(ModelError::Unservable("it does not compute"));
     }
-    context.end().ok_or(ModelError::Unservable("it does not end"))
+    Ok(())
 }
 
 /// The engine's words, escaped.

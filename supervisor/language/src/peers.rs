@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::time::Duration;
 
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
 use edgeguard_wire::language::MAX_CONTEXTS;
+use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::event::epoll::EventData;
 use rustix::event::epoll::EventFlags;
@@ -97,20 +99,27 @@ impl Peers {
         Ok(())
     }
 
-    /// Waits for a peer that has something to say, and keeps it from all other threads until [`Peers::rearm`].
-    pub(crate) fn wait(&self) -> io::Result<(u64, Arc<Peer>)> {
+    /// Waits for a peer that has something to say, and keeps it from all other threads until [`Peers::rearm`]. `None` if no peer has within `patience`.
+    pub(crate) fn wait(&self, patience: Option<Duration>) -> io::Result<Option<(u64, Arc<Peer>)>> {
         let mut space = Vec::with_capacity(1);
+        let patience =
+            patience.map(|patience| Timespec { tv_sec: 0, tv_nsec: patience.min(Duration::from_millis(999)).subsec_nanos().into() });
         loop {
             space.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut space), None) {
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut space), patience.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let Some(event) = space.first() else { continue };
+            let Some(event) = space.first() else {
+                if patience.is_some() {
+                    return Ok(None);
+                }
+                continue;
+            };
             let key = event.data.u64();
             let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(peer) = table.peers.get(&key) {
-                return Ok((key, Arc::clone(peer)));
+                return Ok(Some((key, Arc::clone(peer))));
             }
         }
     }

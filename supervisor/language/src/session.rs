@@ -2,11 +2,12 @@
 //!
 //! Runs in: language host, on a serving thread.
 //! Invariant: no step computes more than one batch of the prompt or one token of the answer. A context never holds more tokens than it was opened for.
-//! Does not: see a descriptor, a region or a peer.
+//! Does not: see a descriptor, a region or a peer; compute, but for an embedding. A step is [`Session::wants`], then whatever that says is computed by
+//! [`crate::lane`], together with what others want, then [`Session::goes_on`].
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_wire::language::End;
 use edgeguard_wire::language::LanguageError;
@@ -15,11 +16,12 @@ use edgeguard_wire::language::Options;
 use edgeguard_wire::tensor::NnCode;
 
 use crate::error::nn;
+use crate::lane::Read;
+use crate::lane::Seat;
+use crate::lane::Served;
 use crate::sampling;
 use crate::sys::Context;
 use crate::sys::Decoded;
-use crate::sys::Model;
-use crate::sys::Pool;
 use crate::sys::Sampler;
 use crate::sys::Token;
 use crate::sys::Wanted;
@@ -37,38 +39,6 @@ const MAX_BYTES: u64 = 64;
 /// As many tokens of the prompt count as having been there.
 const SEEN: usize = 64;
 
-/// A model, and as many sets of threads as there may be contexts.
-#[derive(Debug)]
-pub struct Served {
-    model: Arc<Model>,
-    pools: Mutex<Vec<Pool>>,
-    contexts: u32,
-    tokens: u32,
-}
-
-impl Served {
-    /// Serves `model` to as many contexts as there are pools, of at most `tokens` each.
-    pub fn new(model: Arc<Model>, pools: Vec<Pool>, tokens: u32) -> Self {
-        let contexts = u32::try_from(pools.len()).unwrap_or(u32::MAX);
-        let tokens = tokens.min(model.trained_context());
-        Self { model, pools: Mutex::new(pools), contexts, tokens }
-    }
-
-    /// The model.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// The most tokens of a context.
-    pub fn tokens(&self) -> u32 {
-        self.tokens
-    }
-
-    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Pool>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What a step brought.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -80,14 +50,29 @@ pub enum Step {
     Embedded(Vec<f32>),
 }
 
+/// What is to be computed before a step can end.
+#[derive(Debug)]
+pub enum Wants {
+    /// Nothing: the token is chosen by numbers that are there.
+    Nothing,
+    /// So much is to be read.
+    Read(Read),
+    /// An embedding, by this context alone.
+    Embedding,
+}
+
 /// A context that is open.
 #[derive(Debug)]
 pub struct Session {
     served: Arc<Served>,
-    /// There until it is dropped.
-    context: Option<Context>,
+    /// Its place among the contexts that the policy allows.
+    seat: Seat,
+    /// Of a context that embeds: it reads a text, and there is nothing to remember.
+    own: Option<Context>,
     /// Of a context that writes.
     sampler: Option<Sampler>,
+    /// Its guest named a seed: what it gets may not hang on who else computes.
+    steady: bool,
     /// Tokens that it may hold.
     room: u32,
     prompt: Vec<Token>,
@@ -95,8 +80,14 @@ pub struct Session {
     read: usize,
     /// How many tokens it holds.
     held: u32,
+    /// What the model says of the next token, once the prompt is read.
+    numbers: Vec<f32>,
     /// The last token of the answer: it is read when another one is asked for.
     last: Option<Token>,
+    /// When its last token was taken.
+    taken: Option<Instant>,
+    /// How long its guest took to ask for another.
+    away: Duration,
     state: State,
 }
 
@@ -114,9 +105,10 @@ impl Session {
     /// # Errors
     /// `Busy`; `InvalidArgument` for options that are out of bounds; `RuntimeError` where the engine has no memory for it.
     pub fn open(served: &Arc<Served>, options: &Options) -> Result<Self, LanguageError> {
-        let room = options.context.unwrap_or(served.tokens);
-        if room < MIN_CONTEXT || room > served.tokens {
-            let message = format!("a context of {room} tokens, expected {MIN_CONTEXT} to {}", served.tokens);
+        let most = served.tokens();
+        let room = options.context.unwrap_or(most);
+        if room < MIN_CONTEXT || room > most {
+            let message = format!("a context of {room} tokens, expected {MIN_CONTEXT} to {most}");
             return Err(nn(NnCode::InvalidArgument, message));
         }
         let chain = sampling::chain(&options.sampling)?;
@@ -124,32 +116,38 @@ impl Session {
         let grammar = options.sampling.grammar.as_deref().filter(|grammar| !grammar.is_empty());
         let sampler = if options.embedding {
             None
-        } else {
-            let made = Sampler::make(&served.model, &chain, grammar);
+        } else if served.writes() {
+            let made = Sampler::make(served.model(), &chain, grammar);
             Some(made.ok_or_else(|| nn(NnCode::InvalidArgument, format!("grammar does not parse: {}", said("no rule `root`"))))?)
+        } else {
+            return Err(nn(NnCode::UnsupportedOperation, "this model computes embeddings and writes no text".into()));
         };
-        let pool = served.pools().pop().ok_or(LanguageError::Busy(served.contexts))?;
-        let batch = if options.embedding { EMBEDDING_BATCH } else { BATCH }.min(room);
-        let wanted = Wanted { tokens: room, batch, embedding: options.embedding };
-        let context = Context::open(&served.model, pool, wanted).map_err(|pool| {
-            served.pools().push(pool);
-            nn(NnCode::RuntimeError, format!("the engine cannot make a context of {room} tokens: {}", said("no memory")))
-        })?;
-        let session = Self {
+        let seat = Seat::take(served)?;
+        let own = if options.embedding {
+            let wanted = Wanted { tokens: room, batch: EMBEDDING_BATCH.min(room), embedding: true };
+            let made = Context::open(served.model(), served.pool(), wanted);
+            Some(made.map_err(|_pool| {
+                nn(NnCode::RuntimeError, format!("the engine cannot make a context of {room} tokens: {}", said("no memory")))
+            })?)
+        } else {
+            None
+        };
+        Ok(Self {
             served: Arc::clone(served),
-            context: Some(context),
+            seat,
+            own,
             sampler,
+            steady: options.sampling.seed.is_some(),
             room,
             prompt: Vec::new(),
             read: 0,
             held: 0,
+            numbers: Vec::new(),
             last: None,
+            taken: None,
+            away: Duration::ZERO,
             state: State::Empty,
-        };
-        if !options.embedding && !session.context.as_ref().is_some_and(Context::remembers) {
-            return Err(nn(NnCode::UnsupportedOperation, "this model computes embeddings and writes no text".into()));
-        }
-        Ok(session)
+        })
     }
 
     /// Takes a new prompt in place of all that was there, and says how many tokens it has.
@@ -166,7 +164,7 @@ impl Session {
                 format!("a prompt of {} bytes, expected at most {bytes} for {} tokens", text.len(), self.room),
             ));
         }
-        let tokens = self.served.model.tokens(text, room).map_err(|found| LanguageError::PromptTooLong { found, room })?;
+        let tokens = self.served.model().tokens(text, room).map_err(|found| LanguageError::PromptTooLong { found, room })?;
         let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         if count > room {
             return Err(LanguageError::PromptTooLong { found: count, room });
@@ -179,18 +177,68 @@ impl Session {
         Ok(count)
     }
 
-    /// Reads a batch of the prompt, or takes the next token.
+    /// Its place among all contexts.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Whether its guest asked for this token within such a time of the last.
+    pub fn is_quick(&self, patience: Duration) -> bool {
+        self.away <= patience
+    }
+
+    /// Begins a step: a batch of the prompt, or the next token. What it says is to be done comes back by [`Session::goes_on`].
     ///
     /// # Errors
-    /// `InvalidArgument` where there is nothing to go on with; `RuntimeError` where the engine failed.
-    pub fn step(&mut self) -> Result<Step, LanguageError> {
+    /// `InvalidArgument` where there is nothing to go on with; `RuntimeError` where the engine failed before.
+    pub fn wants(&mut self) -> Result<Wants, LanguageError> {
         match self.state {
             State::Empty => return Err(nn(NnCode::InvalidArgument, "there is no prompt".into())),
             State::Ended => return Err(nn(NnCode::InvalidArgument, "the answer has ended: it takes another prompt".into())),
             State::Broken => return Err(broken()),
             State::Prompted => {}
         }
-        if self.sampler.is_none() { self.embed() } else { self.write() }
+        if self.own.is_some() {
+            return Ok(Wants::Embedding);
+        }
+        let tokens = if self.read < self.prompt.len() {
+            let end = self.read.saturating_add(BATCH as usize).min(self.prompt.len());
+            self.prompt.get(self.read..end).unwrap_or_default().to_vec()
+        } else if let Some(last) = self.last.take() {
+            self.away = self.taken.map_or(Duration::ZERO, |taken| taken.elapsed());
+            vec![last]
+        } else {
+            return Ok(Wants::Nothing);
+        };
+        Ok(Wants::Read(Read {
+            seat: self.seat.number(),
+            at: self.held,
+            joins: self.read >= self.prompt.len() && !self.steady,
+            steady: self.steady,
+            tokens,
+            numbers: std::mem::take(&mut self.numbers),
+        }))
+    }
+
+    /// Ends a step once what it wanted was read.
+    ///
+    /// # Errors
+    /// `RuntimeError` where the engine failed.
+    pub fn goes_on(&mut self, read: Read, decoded: Decoded) -> Result<Step, LanguageError> {
+        self.numbers = read.numbers;
+        self.settle(decoded, read.tokens.len())?;
+        if self.read >= self.prompt.len() {
+            return self.choose();
+        }
+        self.read = self.read.saturating_add(read.tokens.len());
+        let left = self.prompt.len().saturating_sub(self.read);
+        if left == 0
+            && let Some(sampler) = &mut self.sampler
+        {
+            let from = self.prompt.len().saturating_sub(SEEN);
+            self.prompt.iter().skip(from).for_each(|token| sampler.saw(*token));
+        }
+        Ok(Step::Reading(u32::try_from(left).unwrap_or(u32::MAX)))
     }
 
     /// Forgets prompt and answer.
@@ -201,7 +249,10 @@ impl Session {
         if self.state == State::Broken {
             return Err(broken());
         }
-        self.context()?.clear();
+        // What others wrote here is forgotten by the lane when it reads the first token.
+        if let Some(own) = &mut self.own {
+            own.clear();
+        }
         if let Some(sampler) = &mut self.sampler {
             sampler.reset();
         }
@@ -210,26 +261,17 @@ impl Session {
         Ok(())
     }
 
-    fn write(&mut self) -> Result<Step, LanguageError> {
-        if self.read < self.prompt.len() {
-            let left = self.read_batch(BATCH as usize)?;
-            if left == 0
-                && let Some(sampler) = &mut self.sampler
-            {
-                let from = self.prompt.len().saturating_sub(SEEN);
-                self.prompt.iter().skip(from).for_each(|token| sampler.saw(*token));
-            }
-            return Ok(Step::Reading(left));
-        }
-        if let Some(last) = self.last.take() {
-            self.decode(&[last])?;
-        }
-        let (Some(context), Some(sampler)) = (&mut self.context, &mut self.sampler) else { return Err(broken()) };
-        let Some(token) = sampler.next(context) else {
+    /// Takes the next token.
+    ///
+    /// # Errors
+    /// `RuntimeError` where there is none.
+    pub fn choose(&mut self) -> Result<Step, LanguageError> {
+        let Some(sampler) = &mut self.sampler else { return Err(broken()) };
+        let Some(token) = sampler.pick(&self.numbers) else {
             self.state = State::Ended;
             return Err(nn(NnCode::RuntimeError, "no token of the model's keeps to the grammar here".into()));
         };
-        let model = &self.served.model;
+        let model = self.served.model();
         let Some(piece) = model.piece(token, MAX_PIECE) else {
             self.state = State::Ended;
             return Err(nn(NnCode::RuntimeError, format!("the model's vocabulary has a token of more than {MAX_PIECE} bytes")));
@@ -240,6 +282,7 @@ impl Session {
             Some(End::ContextFull)
         } else {
             self.last = Some(token);
+            self.taken = Some(Instant::now());
             None
         };
         if end.is_some() {
@@ -250,7 +293,11 @@ impl Session {
 
     /// A model for embeddings looks at the whole text at once. Of any other it is the last token whose embedding says what was read; all before it are read
     /// as a prompt is, for the numbers that would be computed beside each are many.
-    fn embed(&mut self) -> Result<Step, LanguageError> {
+    ///
+    /// # Errors
+    /// `RuntimeError` where the engine failed.
+    pub fn embed(&mut self, threads: i32) -> Result<Step, LanguageError> {
+        self.context()?.use_threads(threads);
         if !self.context()?.pools() {
             let before_last = self.prompt.len().saturating_sub(1);
             if self.read < before_last {
@@ -282,14 +329,19 @@ impl Session {
     }
 
     fn decode(&mut self, tokens: &[Token]) -> Result<(), LanguageError> {
-        match self.context()?.decode(tokens) {
+        let decoded = self.context()?.decode(tokens);
+        self.settle(decoded, tokens.len())
+    }
+
+    fn settle(&mut self, decoded: Decoded, count: usize) -> Result<(), LanguageError> {
+        match decoded {
             Decoded::Done => {
-                self.held = self.held.saturating_add(u32::try_from(tokens.len()).unwrap_or(u32::MAX));
+                self.held = self.held.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                 Ok(())
             }
             Decoded::Full => {
                 self.state = State::Broken;
-                Err(nn(NnCode::RuntimeError, format!("the engine found no room for {} more tokens at {}", tokens.len(), self.held)))
+                Err(nn(NnCode::RuntimeError, format!("the engine found no room for {count} more tokens at {}", self.held)))
             }
             Decoded::Failed(code) => {
                 self.state = State::Broken;
@@ -300,20 +352,12 @@ impl Session {
 
     fn room_for_prompt(&mut self) -> Result<u32, LanguageError> {
         let room = self.room.saturating_sub(RESERVE);
-        let in_one_batch = self.sampler.is_none() && self.context()?.pools();
+        let in_one_batch = self.own.as_ref().is_some_and(Context::pools);
         Ok(if in_one_batch { room.min(EMBEDDING_BATCH) } else { room })
     }
 
     fn context(&mut self) -> Result<&mut Context, LanguageError> {
-        self.context.as_mut().ok_or_else(broken)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let Some(pool) = self.context.take().and_then(Context::end) {
-            self.served.pools().push(pool);
-        }
+        self.own.as_mut().ok_or_else(broken)
     }
 }
 

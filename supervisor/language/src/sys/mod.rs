@@ -15,6 +15,7 @@ mod sampler;
 
 pub use context::Context;
 pub use context::Decoded;
+pub use context::Entry;
 pub use context::Wanted;
 pub use engine::Backend;
 pub use engine::layout;

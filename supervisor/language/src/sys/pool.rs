@@ -4,6 +4,7 @@
 //! Invariant: all threads of a pool exist, and have computed once, when it is made: none starts later, when the lock would kill it.
 
 use std::ptr::NonNull;
+use std::sync::Mutex;
 
 use llama_cpp_sys_2 as sys;
 
@@ -17,10 +18,14 @@ const TRIAL: usize = 1 << 20;
 pub struct Pool {
     pool: NonNull<sys::ggml_threadpool>,
     threads: i32,
+    /// Held while a context computes with it.
+    pub(super) busy: Mutex<()>,
 }
 
-// SAFETY: the pool's own state is under its own locks; whoever computes with it holds the one context that it belongs to (`Context` takes the pool).
+// SAFETY: the pool's own state is under its own locks, and whoever computes with it holds `busy`.
 unsafe impl Send for Pool {}
+// SAFETY: as above.
+unsafe impl Sync for Pool {}
 
 impl Pool {
     /// Starts `threads` less one, and has all of them compute something. `None` if the engine could not.
@@ -31,7 +36,7 @@ impl Pool {
             let mut parameters = sys::ggml_threadpool_params_default(threads);
             sys::ggml_threadpool_new(&raw mut parameters)
         };
-        let pool = Self { pool: NonNull::new(pool)?, threads };
+        let pool = Self { pool: NonNull::new(pool)?, threads, busy: Mutex::default() };
         pool.try_out().then_some(pool)
     }
 
@@ -69,7 +74,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: made by `start`, freed here and nowhere else; a context that used it is gone, for it held the pool.
+        // SAFETY: made by `start`, freed here and nowhere else; the contexts that used it are gone, for they held the pool.
         unsafe { sys::ggml_threadpool_free(self.as_ptr()) };
     }
 }

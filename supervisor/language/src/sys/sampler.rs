@@ -99,10 +99,18 @@ impl Sampler {
         if !Arc::ptr_eq(&self.model, context.model()) {
             return None;
         }
-        let mut token = self.choose(context, false)?;
+        self.pick(context.last_numbers()?)
+    }
+
+    /// Takes the next token by what a context of the same model said of it: a number for each token of the vocabulary. `None` as [`Sampler::next`] has it.
+    pub fn pick(&mut self, numbers: &[f32]) -> Option<Token> {
+        if numbers.len() != self.model.vocabulary() as usize {
+            return None;
+        }
+        let mut token = self.choose(numbers, false)?;
         // As llama.cpp does it: the grammar looks at all tokens only where the one that would be taken does not keep to it.
         if !self.keeps(token) {
-            token = self.choose(context, true)?;
+            token = self.choose(numbers, true)?;
             if !self.keeps(token) {
                 return None;
             }
@@ -117,18 +125,9 @@ impl Sampler {
         Some(token)
     }
 
-    fn choose(&mut self, context: &mut Context, by_grammar: bool) -> Option<Token> {
-        let vocabulary = self.model.vocabulary() as usize;
+    fn choose(&mut self, numbers: &[f32], by_grammar: bool) -> Option<Token> {
         self.candidates.clear();
-        // SAFETY: the library returns null or a number for each token of the vocabulary, which stay until the next decode.
-        let logits = unsafe {
-            let logits = sys::llama_get_logits_ith(context.as_ptr(), -1);
-            if logits.is_null() {
-                return None;
-            }
-            std::slice::from_raw_parts(logits, vocabulary)
-        };
-        self.candidates.extend((0..).zip(logits).map(|(id, logit)| sys::llama_token_data { id, logit: *logit, p: 0.0 }));
+        self.candidates.extend((0..).zip(numbers).map(|(id, logit)| sys::llama_token_data { id, logit: *logit, p: 0.0 }));
         let mut array =
             sys::llama_token_data_array { data: self.candidates.as_mut_ptr(), size: self.candidates.len(), selected: -1, sorted: false };
         // SAFETY: the array is the candidates, with their true length; samplers reorder and shorten it in place.
