@@ -22,6 +22,7 @@ pub struct Source(Arc<Inner>);
 struct Inner {
     name: String,
     text: String,
+    marked: bool,
     /// Where each line begins, so that a thousand mistakes do not count lines a thousand times.
     lines: Vec<usize>,
     digest: [u8; 32],
@@ -46,9 +47,9 @@ impl Source {
     pub fn new(name: &str, text: &str) -> Self {
         let digest = Sha256::digest(text).into();
         // A byte order mark is no part of the text, and offsets are counted from what follows it.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (marked, text) = text.strip_prefix('\u{feff}').map_or((false, text), |rest| (true, rest));
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), lines, digest, pieces: Vec::new() }))
+        Self(Arc::new(Inner { name: escape(name), text: text.to_owned(), marked, lines, digest, pieces: Vec::new() }))
     }
 
     /// A text that was put together from others. What is said of a place in it is said of the place that it comes from.
@@ -58,6 +59,11 @@ impl Source {
             Ok(inner) => Self(Arc::new(Inner { pieces, ..inner })),
             Err(shared) => Self(shared),
         }
+    }
+
+    /// Whether a byte order mark stood before it.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.0.marked
     }
 
     /// The names of the texts that this one was put together from, each once.

@@ -147,7 +147,9 @@ pub(crate) fn policy(source: &Source, profiles: &Profiles) -> Result<Policy, Dia
 /// As [`crate::parse_with`]: only what stands is written out.
 pub(crate) fn expand(source: &Source, profiles: &Profiles) -> Result<Expanded, Diagnostics> {
     let policy = crate::resolve::policy(source, profiles)?;
-    Ok(Expanded { text: policy.source.text().to_owned(), profiles: policy.profiles })
+    // A byte order mark is no part of a text, but of what is hashed.
+    let mark = if policy.places.profiles.is_none() && source.is_marked() { "\u{feff}" } else { "" };
+    Ok(Expanded { text: format!("{mark}{}", policy.source.text()), profiles: policy.profiles })
 }
 
 /// An expanded text with what is known of it.

@@ -10,7 +10,7 @@
 //! | [`modules`], [`invoke`] | which module runs where, and one invocation from request to settled account |
 //! | [`control`] | the socket |
 //! | [`ledger`] | the thread that owns the journal |
-//! | [`cache`], [`handle`] | native code kept between runs; paths turned into handles |
+//! | [`cache`], [`handle`], [`profiles`] | native code kept between runs; paths turned into handles; what policies share |
 #![forbid(unsafe_code)]
 
 pub mod admit;
@@ -24,6 +24,7 @@ pub mod handle;
 pub mod invoke;
 pub mod ledger;
 pub mod modules;
+pub mod profiles;
 pub mod signed_policy;
 pub mod startup;
 pub mod trust;

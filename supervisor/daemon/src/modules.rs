@@ -17,11 +17,13 @@ use std::time::Duration;
 use std::time::Instant;
 
 use edgeguard_policy::Policy;
+use edgeguard_policy::Profiles;
 use tokio::sync::Semaphore;
 
 use crate::admit::Admitted;
 use crate::admit::Gate;
 use crate::events;
+use crate::profiles;
 use crate::signed_policy;
 use crate::trust::Said;
 use crate::worker::Standby;
@@ -135,9 +137,10 @@ impl Modules {
         let before = self.snapshot();
         let mut table = Table::default();
         self.say_trust();
+        let profiles = profiles::read(&self.gate.host.profiles_dir);
         for (path, text) in policy_files(&self.gate.host.policy_dir) {
             let file = path.display().to_string();
-            match text.and_then(|text| self.policy(&path, &text)) {
+            match text.and_then(|text| self.policy(&path, &text, &profiles)) {
                 Ok(policy) => self.admit(&file, &policy, &before, &mut table).await,
                 Err(reason) => self.refuse_file(file, reason, &mut table),
             }
@@ -156,9 +159,9 @@ impl Modules {
     }
 
     /// A policy that counts: on a host that accepts signed ones only, its signature and revision come before its words.
-    fn policy(&self, path: &Path, text: &str) -> Result<Policy, String> {
+    fn policy(&self, path: &Path, text: &str, profiles: &Profiles) -> Result<Policy, String> {
         let signed = signed_policy::check(&self.gate.trust, path, text.as_bytes()).map_err(|refusal| refusal.to_string())?;
-        let policy = edgeguard_policy::parse(&path.display().to_string(), text).map_err(|mistakes| mistakes.to_string())?;
+        let policy = edgeguard_policy::parse_with(&path.display().to_string(), text, profiles).map_err(|mistakes| mistakes.to_string())?;
         signed.in_force(&self.gate.trust, &policy).map_err(|refusal| refusal.to_string())?;
         Ok(policy)
     }

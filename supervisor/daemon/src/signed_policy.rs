@@ -27,6 +27,11 @@ pub enum Unsigned {
         "EG5004 this host accepts signed policies only, and those need a `revision`: write `revision = 1`, and a higher one with every change"
     )]
     NoRevision,
+    /// It leaves words to files that its signature is not over.
+    #[error(
+        "EG095 this host accepts signed policies only, and a signature is not over the profiles that a policy names: sign what `edgeguard policy expand` prints"
+    )]
+    Profiles,
 }
 
 /// A text that may be read: its signature was verified, or none is asked for.
@@ -60,6 +65,7 @@ impl Readable {
     pub fn in_force(self, trust: &Trust, policy: &Policy) -> Result<(), Unsigned> {
         match policy.revision {
             _ if !self.signed => Ok(()),
+            _ if !policy.profiles.is_empty() => Err(Unsigned::Profiles),
             None => Err(Unsigned::NoRevision),
             Some(revision) => Ok(trust.raise_revision(policy.name.as_str(), revision, &policy.digest)?),
         }
