@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use common::*;
+use edgeguard_audit::Erase;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
@@ -24,6 +25,7 @@ use edgeguard_audit::Observer;
 use edgeguard_audit::Op;
 use edgeguard_audit::Options;
 use edgeguard_audit::Verdict;
+use edgeguard_audit::frame::FrameType;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Reader;
 use edgeguard_audit::verify;
@@ -313,6 +315,42 @@ fn power_may_fail_at_every_change_while_calls_are_deleted_for_a_full_disk() {
         machine.apply(change);
     }
 }
+
+#[test]
+fn power_may_fail_at_every_change_while_names_are_erased() {
+    let house = House::sealed();
+    let root = house.journal().parent().unwrap().to_owned();
+    let mut machine = Machine::of(&root);
+    let recorder = Arc::new(Recorder::default());
+    let (mut journal, _) = Journal::open_with(&root.join("audit"), ORIGIN, options(&root, Some(Arc::clone(&recorder)))).unwrap();
+    let what = Erase { names: vec![GONE.into()], under: Vec::new() };
+    assert_eq!(journal.erase(&what, "asked for", 7, false).unwrap().names, 2);
+    journal.close().unwrap();
+    let changes = recorder.changes.lock().unwrap().clone();
+    let mut noise = 7u64;
+    let (mut before, mut after) = (0, 0);
+    for (number, (change, durable)) in changes.iter().enumerate() {
+        for round in 0..4 {
+            let work = tempfile::tempdir().unwrap();
+            machine.crash(&root, work.path(), &mut || {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                [false, true, noise >> 63 == 0, noise >> 63 == 0][round]
+            });
+            let what = format!("before change {number} ({change:.60?}), round {round}");
+            survives(work.path(), 1 + durable, &what);
+            // Each of the two frames is carried out, or neither it nor its name is touched.
+            let image = Image::of(&work.path().join("audit"));
+            let said = image.frames().iter().filter(|(_, _, header)| header.kind == FrameType::Erasure).count();
+            let left = image.0.values().flat_map(|file| file.windows(GONE.len())).filter(|part| *part == GONE.as_bytes()).count();
+            assert_eq!(said + left, 2, "{what}: {said} frames, and the name is there {left} times");
+            (before, after) = (before + left, after + said);
+        }
+        machine.apply(change);
+    }
+    assert!(before > 0 && after > 0);
+}
+
+const GONE: &str = "/audio/0.wav";
 
 fn is_call_segment(path: &Path) -> bool {
     path.parent().is_some_and(|folder| folder.ends_with("d"))
