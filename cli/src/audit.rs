@@ -1,10 +1,11 @@
-//! `edgeguard audit`: read, check, prove and export the journal.
+//! `edgeguard audit`: read, check, prove and export the journal, and have the daemon erase names in it.
 //!
 //! Runs in: command line, with the rights of whoever calls it. The daemon may be writing the journal meanwhile.
 //! Does not: change a byte of the journal.
 
 mod attest;
 mod checkpoint;
+mod erase;
 mod export;
 mod received;
 mod search;
@@ -45,6 +46,8 @@ pub(crate) enum AuditCommand {
     Checkpoint(checkpoint::CheckpointArgs),
     /// Ask the running daemon for its journal's state: a signed note with your nonce in it, which nobody could have made before.
     Attest(attest::AttestArgs),
+    /// Have the daemon erase names: paths and names of models that guests gave. Everything else stays, and stays proven.
+    Erase(erase::EraseArgs),
     /// Count: calls produced and recorded, bytes, waits, what is sealed and anchored, module by module.
     Stats(stats::StatsArgs),
     /// Print one entry, and write the proof that it is in the journal.
@@ -70,6 +73,7 @@ pub(crate) fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Verify(args) => verify::run(&args),
         AuditCommand::Checkpoint(args) => checkpoint::run(&args),
         AuditCommand::Attest(args) => attest::run(&args),
+        AuditCommand::Erase(args) => erase::run(&args),
         AuditCommand::Stats(args) => stats::run(&args),
         AuditCommand::Show(args) => show::run(&args),
         AuditCommand::VerifyProof(args) => show::verify(&args),

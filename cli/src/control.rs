@@ -130,6 +130,17 @@ pub(crate) fn attest(socket: &Socket, nonce: &[u8]) -> Result<String, ExitCode> 
     if code == ExitCode::Ok { Ok(answer) } else { Err(code) }
 }
 
+/// Has the daemon erase names, for `audit erase`: its answer.
+pub(crate) fn erase(socket: &Socket, wish: &Value) -> Result<Value, ExitCode> {
+    let mut answer = Value::Null;
+    let code = finish(on_runtime(async {
+        let bytes = post(&socket.socket, Method::POST, "/v1/journal/erase", wish.to_string().into()).await?;
+        answer = serde_json::from_slice(&bytes).map_err(|error| ControlError::Answer(error.to_string()))?;
+        Ok(ExitCode::Ok)
+    }));
+    if code == ExitCode::Ok { Ok(answer) } else { Err(code) }
+}
+
 fn finish(result: Result<ExitCode, ControlError>) -> ExitCode {
     result.unwrap_or_else(|error| {
         crate::output::say(&format!("error: {}\n", chain(&error)));
@@ -256,7 +267,11 @@ async fn ask(socket: &Path, method: Method, path: &str) -> Result<Value, Control
 }
 
 async fn get(socket: &Path, method: Method, path: &str) -> Result<Bytes, ControlError> {
-    let body = http_body_util::Empty::<Bytes>::new();
+    post(socket, method, path, Bytes::new()).await
+}
+
+async fn post(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, ControlError> {
+    let body = http_body_util::Full::new(body);
     let request = Request::builder()
         .method(method)
         .uri(path)

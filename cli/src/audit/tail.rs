@@ -266,6 +266,10 @@ pub(super) fn own(content: &Content, origin: &str) -> Option<String> {
             let what = if gone.tier() == Tier::Summary { "counts" } else { "calls" };
             Some(format!("`{}` was deleted: {} bytes of {what}", printable(gone.segment.as_bytes()), gone.bytes))
         }
+        Content::Erasure(erasure) => {
+            let names: usize = erasure.names.iter().map(|(_, names)| names.len()).sum();
+            Some(format!("{names} names were erased for user {}: {}", erasure.by, printable(erasure.reason.as_bytes())))
+        }
         Content::Anchor(_) => Some("anchored: somebody else has signed a checkpoint".to_owned()),
         Content::Events(_) | Content::Calls(_) | Content::Summary(_) | Content::Dictionary => None,
     }

@@ -226,11 +226,12 @@ fn words(found: &Verification, stamped: &[Stamped], key_given: bool) -> String {
     let live = if found.live { ", being written now" } else { "" };
     let upto = if found.verdict == Verdict::Ok { "" } else { " (counted up to there)" };
     let retired = if found.retired == 0 { String::new() } else { format!(", {} of them deleted in order", found.retired) };
+    let erased = if found.erased == 0 { String::new() } else { format!(", {} names in them erased in order", found.erased) };
     let own = if key_given { "" } else { " (as the journal names it; `--key` makes sure)" };
     let range = |from: u64, to: u64| if from >= to { "none".to_owned() } else { format!("frames {from} to {}", to - 1) };
     let mut rows = vec![
         ("origin", format!("{}{live}", printable(found.origin.as_bytes()))),
-        ("frames", format!("{} in {} bytes{retired}{upto}", found.frames, found.bytes)),
+        ("frames", format!("{} in {} bytes{retired}{erased}{upto}", found.frames, found.bytes)),
     ];
     if !found.identity.is_empty() {
         rows.extend([

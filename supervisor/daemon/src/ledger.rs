@@ -29,6 +29,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use edgeguard_audit::Consumer;
+use edgeguard_audit::Erase;
+use edgeguard_audit::Erased;
 use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
@@ -92,7 +94,21 @@ enum Command {
     Taken(Box<Taken>),
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Attest { nonce: Vec<u8>, reply: oneshot::Sender<Result<String, LedgerError>> },
+    Erase(Box<Erasing>, oneshot::Sender<Result<Erased, LedgerError>>),
     Stop,
+}
+
+/// Names that are to be erased, and on whose word.
+#[derive(Debug)]
+pub struct Erasing {
+    /// Which.
+    pub what: Erase,
+    /// Why, for the journal.
+    pub reason: String,
+    /// The user who asks.
+    pub by: u32,
+    /// Only say how many there are.
+    pub dry_run: bool,
 }
 
 impl Ledger {
@@ -253,6 +269,16 @@ impl Ledger {
         answer.await.unwrap_or_else(|_| Err(LedgerError::Closed("its thread is gone".into())))
     }
 
+    /// Erases names from the journal, and says how many.
+    ///
+    /// # Errors
+    /// [`LedgerError::Closed`]: what a sealed frame says already is finished at the next start.
+    pub async fn erase(&self, erasing: Erasing) -> Result<Erased, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Erase(Box::new(erasing), reply));
+        answer.await.unwrap_or_else(|_| Err(LedgerError::Closed("its thread is gone".into())))
+    }
+
     /// Writes what is buffered and ends the thread.
     pub fn stop(&self) {
         self.command(Command::Stop);
@@ -363,6 +389,11 @@ impl Clerk {
             Command::Attest { nonce, reply } => {
                 let answer = self.journal.attest(&nonce).map_err(|error| LedgerError::Closed(crate::chain(&error)));
                 let _ = reply.send(answer);
+            }
+            Command::Erase(erasing, reply) => {
+                let Erasing { what, reason, by, dry_run } = *erasing;
+                let erased = self.journal.erase(&what, &reason, by, dry_run).map_err(|error| LedgerError::Closed(crate::chain(&error)));
+                let _ = reply.send(erased);
             }
             Command::Stop => {}
         }

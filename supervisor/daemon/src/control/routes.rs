@@ -18,6 +18,8 @@ use hyper::body::Incoming;
 use hyper::header::ALLOW;
 use hyper::header::CONTENT_TYPE;
 
+use edgeguard_audit::Erase;
+
 use super::Control;
 use super::metrics;
 use super::peer::Peer;
@@ -25,6 +27,7 @@ use super::status;
 use super::stream;
 use crate::events;
 use crate::invoke::InvokeError;
+use crate::ledger::Erasing;
 
 /// Every answer.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -41,6 +44,7 @@ enum Route {
     Metrics,
     Status,
     Attest,
+    Erase,
     Reload,
     Invoke,
 }
@@ -50,6 +54,7 @@ const ROUTES: &[(Method, &str, Right, Route)] = &[
     (Method::GET, "/metrics", Right::Ask, Route::Metrics),
     (Method::GET, "/v1/status", Right::Ask, Route::Status),
     (Method::GET, "/v1/journal/attest/{name}", Right::Ask, Route::Attest),
+    (Method::POST, "/v1/journal/erase", Right::Administer, Route::Erase),
     (Method::POST, "/v1/reload", Right::Administer, Route::Reload),
     (Method::POST, "/v1/modules/{name}/invoke", Right::Invoke, Route::Invoke),
 ];
@@ -78,6 +83,10 @@ pub async fn answer(control: Arc<Control>, peer: Peer, request: Request<Incoming
         Route::Metrics => text(StatusCode::OK, "text/plain; version=0.0.4", metrics::render(&control).await),
         Route::Status => text(StatusCode::OK, JSON, super::json(&status::status(&control).await)),
         Route::Attest => attest(&control, name).await,
+        Route::Erase => match whole_body(request).await {
+            Ok(body) => erase(&control, &body, peer.uid).await,
+            Err(refusal) => refusal,
+        },
         Route::Reload => match empty_body(request).await {
             Ok(()) => {
                 control.modules.gate().ledger.lift_suspensions();
@@ -99,6 +108,37 @@ async fn attest(control: &Control, nonce: &str) -> Answer {
     };
     match control.modules.gate().ledger.attest(nonce).await {
         Ok(note) => text(StatusCode::OK, "text/plain; charset=utf-8", note),
+        Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, "journal", &failure.to_string()),
+    }
+}
+
+/// The body of a request that erases names.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    under: Vec<String>,
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn erase(control: &Control, body: &[u8], by: u32) -> Answer {
+    let wish: Wish = match serde_json::from_slice(body) {
+        Ok(wish) => wish,
+        Err(cause) => {
+            let shape = r#"{"names": ["…"], "under": ["…"], "reason": "…", "dry_run": true}"#;
+            return error(StatusCode::BAD_REQUEST, "bad-body", &format!("expected `{shape}`, of which `reason` must be there: {cause}"));
+        }
+    };
+    let what = Erase { names: wish.names, under: wish.under };
+    if what.is_empty() || wish.reason.trim().is_empty() {
+        return error(StatusCode::BAD_REQUEST, "bad-body", "expected something in `names` or `under`, and a reason that is not empty");
+    }
+    match control.modules.gate().ledger.erase(Erasing { what, reason: wish.reason, by, dry_run: wish.dry_run }).await {
+        Ok(erased) => text(StatusCode::OK, JSON, super::json(&erased)),
         Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, "journal", &failure.to_string()),
     }
 }
@@ -129,13 +169,18 @@ fn no_route(path: &str, method: &Method, known: &[&str]) -> Answer {
 
 /// A request that needs no body may have a small one, which is read and ignored.
 async fn empty_body(request: Request<Incoming>) -> Result<(), Answer> {
+    whole_body(request).await.map(drop)
+}
+
+/// A small body.
+async fn whole_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
     let read = tokio::time::timeout(std::time::Duration::from_secs(5), Limited::new(request.into_body(), MAX_BODY).collect()).await;
     match read {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => Err(error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
-            &format!("this request takes no body; more than {MAX_BODY} bytes came"),
+            &format!("this request takes a body of at most {MAX_BODY} bytes; more came"),
         )),
         Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not come to its end within 5 s")),
     }
