@@ -5,6 +5,7 @@
 
 mod can;
 mod diff;
+mod expand;
 mod explain;
 mod files;
 mod fmt;
@@ -15,6 +16,7 @@ mod new;
 mod read;
 mod rewrite;
 mod schema;
+pub(crate) mod shelf;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ use edgeguard_policy::Policy;
 use edgeguard_policy::imports;
 use serde_json::json;
 
+use self::shelf::ProfilesArg;
+use self::shelf::Shelf;
 use crate::ExitCode;
 use crate::output;
 
@@ -41,6 +45,8 @@ pub(crate) enum PolicyCommand {
     Check(CheckArgs),
     /// Say what a change of policies allows and no longer allows: powers, not lines.
     Diff(diff::DiffArgs),
+    /// Print a policy with its profiles written out, as the daemon reads it.
+    Expand(expand::ExpandArgs),
     /// Say what a policy lets its module do, the kernel rule that each grant becomes, and what it could reach at worst.
     Explain(explain::ExplainArgs),
     /// Put policy files into their canonical form.
@@ -73,6 +79,9 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE", default_value = "/etc/edgeguard/edgeguard.toml", requires = "host")]
     config: PathBuf,
 
+    #[command(flatten)]
+    profiles: ProfilesArg,
+
     /// `human`: diagnostics on standard error, a line for each file on standard output. `json`, `sarif` (2.1.0) and `github` (workflow commands): everything on standard output.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
@@ -104,6 +113,7 @@ pub(crate) fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Can(args) => can::run(args),
         PolicyCommand::Check(args) => run_check(args),
         PolicyCommand::Diff(args) => diff::run(args),
+        PolicyCommand::Expand(args) => expand::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Fmt(args) => fmt::run(args),
         PolicyCommand::Learn(args) => learn::run(args),
@@ -142,9 +152,10 @@ struct Report {
 
 fn check(args: &CheckArgs) -> Report {
     let mut report = Report::default();
+    let shelf = args.profiles.shelf();
     for path in &args.paths {
         match files::policies(path) {
-            Ok(list) => report.files.extend(list.into_iter().map(|(file, in_dir)| check_file(&file, in_dir))),
+            Ok(list) => report.files.extend(list.into_iter().map(|(file, in_dir)| check_file(&file, in_dir, &shelf))),
             Err(diagnostic) => report.general.push(diagnostic),
         }
     }
@@ -158,10 +169,11 @@ fn check(args: &CheckArgs) -> Report {
     report
 }
 
-fn check_file(path: &Path, in_dir: bool) -> Checked {
+fn check_file(path: &Path, in_dir: bool, shelf: &Shelf) -> Checked {
     let file = path.display().to_string();
     let parsed = files::read(path, edgeguard_policy::MAX_TEXT as u64).map_err(Diagnostics::from);
-    match parsed.and_then(|bytes| edgeguard_policy::parse_bytes(&file, &bytes)) {
+    let parsed = parsed.and_then(|bytes| edgeguard_policy::parse_bytes_with(&file, &bytes, &shelf.for_policy(path, &bytes)));
+    match parsed {
         Ok(policy) => {
             let mut found = policy.warnings.clone();
             if in_dir {
@@ -210,6 +222,9 @@ fn check_host(config: &Path, report: &mut Report) {
             checked.found.extend(host::check(policy, &host));
         }
         checked.found.extend(host::check_policy_file(Path::new(&checked.file)));
+        for profile in checked.policy.iter().flat_map(Policy::profile_files) {
+            checked.found.extend(host::check_policy_file(Path::new(profile)));
+        }
     }
 }
 

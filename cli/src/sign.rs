@@ -28,6 +28,7 @@ use crate::files::with_suffix;
 use crate::keys;
 use crate::keys::KeysError;
 use crate::output;
+use crate::policy::shelf::Shelf;
 
 use existing::Says;
 use options::Label;
@@ -110,6 +111,8 @@ enum SignFailed {
     Capabilities { path: PathBuf, errors: String },
     #[error("cannot sign the policy `{}`: {errors} in it; `edgeguard policy check {}` shows them", .path.display(), .path.display())]
     Policy { path: PathBuf, errors: String },
+    #[error("the policy `{}` names profiles, and a signature over it would not be one over what they say; sign what `edgeguard policy expand {}` prints", .0.display(), .0.display())]
+    Profiles(PathBuf),
     #[error("cannot sign `{}`", .0.display())]
     Sign(PathBuf, #[source] SignError),
     #[error("`{}` exists already and is {found}; pass `--label` or `--output` to write beside it, or `--force` to replace it", .path.display())]
@@ -167,6 +170,9 @@ fn sign_module(args: &SignArgs, path: &Path) -> Result<String, SignFailed> {
 
 fn sign_policy(args: &SignArgs, path: &Path) -> Result<String, SignFailed> {
     let (text, policy) = read_policy(path).map_err(|(path, errors)| SignFailed::Policy { path, errors })??;
+    if !policy.profiles.is_empty() {
+        return Err(SignFailed::Profiles(path.to_owned()));
+    }
     let key = keys::signing_key(&args.key, args.passphrase_file.as_deref())?;
     let bundle = key.sign_policy(&text).map_err(|source| SignFailed::Sign(path.to_owned(), source))?;
     let target = args.output.clone().unwrap_or_else(|| with_suffix(path, ".sigstore.json"));
@@ -188,7 +194,8 @@ fn read_policy(path: &Path) -> Result<Result<(Vec<u8>, edgeguard_policy::Policy)
         Ok(text) => text,
         Err(error) => return Ok(Err(error)),
     };
-    match edgeguard_policy::parse_bytes(&path.display().to_string(), &text) {
+    let profiles = Shelf::default().for_policy(path, &text);
+    match edgeguard_policy::parse_bytes_with(&path.display().to_string(), &text, &profiles) {
         Ok(policy) => Ok(Ok((text, policy))),
         Err(found) => {
             let errors = found.errors();

@@ -38,6 +38,9 @@ pub(crate) struct VerifyArgs {
     /// With `--policy`: the host's own file, for its trusted root and its limits of time; without it, the defaults count.
     #[arg(long, value_name = "FILE", requires = "policy", conflicts_with = "trusted_root")]
     config: Option<PathBuf>,
+    /// With `--policy`: the directory of the profiles that it may name; default: `profiles.d` beside the directory that it lies in.
+    #[arg(long, value_name = "DIR", requires = "policy")]
+    profiles: Option<PathBuf>,
     /// What a host remembers, such as /var/lib/edgeguard/trust: version floors, revocations, the time that was proved. Its files alone: a counter in a TPM
     /// is not asked.
     #[arg(long, value_name = "DIR")]

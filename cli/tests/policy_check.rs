@@ -355,7 +355,7 @@ fn stable(text: &str, at: &Path) -> String {
 fn every_code_of_the_host_is_reached() {
     // Of `--module`; of the host's own file, below; of a host's file held against a policy, by the policy crate.
     let elsewhere = ["EG058", "EG074", "EG075", "EG076", "EG077", "EG078", "EG079"];
-    let of_text = |id: &str| ("EG059".."EG071").contains(&id);
+    let of_text = |id: &str| ("EG059".."EG071").contains(&id) || ("EG090".."EG096").contains(&id);
     for row in edgeguard_policy::codes::TABLE.iter().filter(|row| row.id >= "EG050" && !of_text(row.id) && !elsewhere.contains(&row.id)) {
         assert!(DAMAGE.iter().any(|(_, _, codes)| codes.contains(&row.id)), "{}", row.id);
     }

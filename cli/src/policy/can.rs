@@ -18,6 +18,7 @@ use edgeguard_policy::powers::can_path;
 use serde_json::json;
 
 use super::read;
+use super::shelf::ProfilesArg;
 use crate::ExitCode;
 use crate::output;
 
@@ -40,6 +41,9 @@ pub(crate) struct CanArgs {
     /// Look where the path leads on this host too: through a symbolic link out of its grant, the answer is no.
     #[arg(long)]
     host: bool,
+
+    #[command(flatten)]
+    profiles: ProfilesArg,
 
     /// Print `{allowed, why, judged, file, line}`.
     #[arg(long)]
@@ -64,7 +68,7 @@ enum Word {
 }
 
 pub(crate) fn run(args: &CanArgs) -> ExitCode {
-    let Ok(policy) = read::one(&args.file) else { return ExitCode::Usage };
+    let Ok(policy) = read::one(&args.file, &args.profiles.shelf()) else { return ExitCode::Usage };
     let asked = match args.deed {
         Word::Read => path(&policy, Deed::Read, args),
         Word::Write => path(&policy, Deed::Write, args),
@@ -116,15 +120,15 @@ fn real(path: &Path) -> std::io::Result<PathBuf> {
 fn say(policy: &Policy, answer: &Answer, args: &CanArgs) {
     // The code is not shown; the diagnostic knows the line.
     let place = answer.place.map(|place| policy.diagnostic(Code::Absent, "", place, ""));
-    let line = place.as_ref().and_then(|d| d.location()).and_then(|(_, at)| at).map(|(line, _)| line);
+    let (file, line) =
+        place.as_ref().and_then(|d| d.location()).map_or((policy.file_name(), None), |(file, at)| (file, at.map(|(line, _)| line)));
     if args.json {
-        let value =
-            json!({ "allowed": answer.allowed, "why": answer.why, "judged": answer.judged, "file": policy.file_name(), "line": line });
+        let value = json!({ "allowed": answer.allowed, "why": answer.why, "judged": answer.judged, "file": file, "line": line });
         output::data(&format!("{value:#}\n"));
         return;
     }
     let word = if answer.allowed { "yes" } else { "no" };
-    let at = line.map(|line| format!(" ({}:{line})", policy.file_name())).unwrap_or_default();
+    let at = line.map(|line| format!(" ({file}:{line})")).unwrap_or_default();
     output::data(&format!("{word}: {}{at}\n", answer.why));
     let is_path = args.deed != Word::Graph;
     if is_path && answer.judged != args.what {

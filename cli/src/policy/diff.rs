@@ -19,6 +19,8 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::read;
+use super::shelf::ProfilesArg;
+use super::shelf::Shelf;
 use crate::ExitCode;
 use crate::output;
 
@@ -33,6 +35,13 @@ pub(crate) struct DiffArgs {
     /// As it is to be. Modules are found by their names, not by those of their files.
     #[arg(value_name = "NEW")]
     new: PathBuf,
+
+    #[command(flatten)]
+    profiles: ProfilesArg,
+
+    /// The same for OLD, whose profiles may be others.
+    #[arg(long, value_name = "DIR")]
+    old_profiles: Option<PathBuf>,
 
     /// `human`: a line for each power. `json`. `github`: workflow commands, a warning for each power gained.
     #[arg(long, value_enum, default_value = "human")]
@@ -63,7 +72,10 @@ enum Format {
 
 pub(crate) fn run(args: &DiffArgs) -> ExitCode {
     // Both are read, so that the mistakes of both are said.
-    let (Ok(old), Ok(new)) = (read::all(&args.old), read::all(&args.new)) else { return ExitCode::Usage };
+    let (Ok(old), Ok(new)) = (read::all(&args.old, &Shelf::at(args.old_profiles.clone())), read::all(&args.new, &args.profiles.shelf()))
+    else {
+        return ExitCode::Usage;
+    };
     let diffs = diff_sets(&side(&old), &side(&new));
     let more = diffs.iter().any(Diff::grants_more);
     match (args.format, args.json) {

@@ -30,6 +30,7 @@ use edgeguard_sandbox::rules::Effect;
 
 use super::host;
 use super::read;
+use super::shelf::ProfilesArg;
 use crate::ExitCode;
 use crate::output;
 
@@ -44,6 +45,9 @@ pub(crate) struct ExplainArgs {
     /// The host's own file, whose floor counts where it is above the policy's; without this option, the floor of a host without a file.
     #[arg(long, value_name = "FILE")]
     host_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    profiles: ProfilesArg,
 
     /// `text`: in words, then as tables, then what could be reached at worst. `table`: the tables alone. `json`.
     #[arg(long, value_enum, default_value = "text")]
@@ -74,7 +78,7 @@ enum Format {
 }
 
 pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
-    let Ok(policy) = read::one(&args.file) else { return ExitCode::Usage };
+    let Ok(policy) = read::one(&args.file, &args.profiles.shelf()) else { return ExitCode::Usage };
     let host = match args.host_file.as_deref().map(host::given).transpose() {
         Ok(host) => host.unwrap_or_default(),
         Err(found) => {
@@ -176,7 +180,9 @@ fn tables(e: &Explanation) -> String {
     let mut out = format!("GRANTS, each with what holds the module to it (Landlock ABI {}, the least that this policy runs on)\n\n", e.abi);
     for row in &e.grants {
         let line = row.line.map_or_else(String::new, |line| line.to_string());
-        out.push_str(&format!("{line:>4}  {:<11}  {}\n", row.class, output::fill(&row.words, WIDTH, LEFT)));
+        // The line is one of the policy, unless another file is named.
+        let words = row.file.as_ref().map_or_else(|| row.words.clone(), |file| format!("{} (line of `{file}`)", row.words));
+        out.push_str(&format!("{line:>4}  {:<11}  {}\n", row.class, output::fill(&words, WIDTH, LEFT)));
         out.push_str(&format!("{LEFT}<- {}\n", output::fill(&row.rule, WIDTH, UNDER)));
         let rights = row.rights.iter().flat_map(|r| [("denied", &r.denied), ("denied by newer kernels, here by other layers", &r.unknown)]);
         for (what, list) in rights.filter(|(_, list)| !list.is_empty()) {

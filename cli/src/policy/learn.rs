@@ -20,12 +20,14 @@ use edgeguard_audit::proof;
 use edgeguard_audit::rfc3339;
 use edgeguard_policy::Diagnostics;
 use edgeguard_policy::MAX_TEXT;
+use edgeguard_policy::Policy;
 use edgeguard_policy::Source;
 use edgeguard_policy::format::FormatError;
 use edgeguard_policy::learn::LearnError;
 
 use super::files;
 use super::rewrite::rewrite;
+use super::shelf::ProfilesArg;
 use crate::ExitCode;
 use crate::files::chain;
 use crate::output;
@@ -57,6 +59,9 @@ pub(crate) struct LearnArgs {
     /// The journal must be sealed with this key, as `audit checkpoint --key` prints it, or with the one in this file.
     #[arg(long, value_name = "KEY|FILE", value_parser = key)]
     key: Option<VerifierKey>,
+
+    #[command(flatten)]
+    profiles: ProfilesArg,
 
     /// Change this policy instead of the one that was in force; its comments and its layout stay.
     #[arg(long, value_name = "FILE")]
@@ -115,22 +120,30 @@ fn deliver(args: &LearnArgs, text: &str) -> ExitCode {
 
 fn learn(args: &LearnArgs) -> Result<String, ExitCode> {
     let default = || Path::new("/etc/edgeguard/policy.d").join(format!("{}.toml", args.module));
-    let (path, source) = text(&args.policy.clone().unwrap_or_else(default))?;
-    let policy = edgeguard_policy::parse(&path, source.text()).map_err(|found| refused(&found))?;
+    let named = args.policy.clone().unwrap_or_else(default);
+    let (path, source) = text(&named)?;
+    // With its profiles written out: what was in force is what is narrowed.
+    let profiles = args.profiles.shelf().for_policy(&named, source.text().as_bytes());
+    let policy = edgeguard_policy::parse_with(&path, source.text(), &profiles).map_err(|found| refused(&found))?;
+    let in_force = if policy.profiles.is_empty() {
+        source.text().to_owned()
+    } else {
+        edgeguard_policy::expand(&path, source.text().as_bytes(), &profiles).map_err(|found| refused(&found))?.text
+    };
     if policy.name.as_str() != args.module {
         return Err(fail(&format!("`{path}` is the policy of `{}`, and `{}` was asked for", policy.name, args.module), ExitCode::Usage));
     }
     let (name, target) = match &args.merge {
-        Some(path) => text(path).map(|(name, source)| (name, source.text().to_owned()))?,
-        None => (path.clone(), canonical(&path, source.text())?),
+        Some(path) => merged_into(args, path)?,
+        None => (path.clone(), canonical(&path, &in_force)?),
     };
 
     let verified = verify(args)?;
     let (from, to) = (args.from.unwrap_or(0), args.to.unwrap_or(u64::MAX));
     let range = runs::Range { dir: &args.dir, frames: verified.frames, module: &args.module, from, to };
     let found = runs::read(&range).map_err(|gap| fail(&chain(&gap), gap_code(&gap)))?;
-    under_this_policy(&found.runs, &source, &path)?;
-    let header = header(args, &verified, &source, &found);
+    under_this_policy(&found.runs, &policy, &path)?;
+    let header = header(args, &verified, &policy, &found);
     let observed = uses::observe(&verified.origin, header, &policy, &found.runs);
     edgeguard_policy::learn::learn(&policy, &name, &target, &observed).map_err(|error| match error {
         LearnError::Text(found) => refused(&found),
@@ -140,6 +153,20 @@ fn learn(args: &LearnArgs) -> Result<String, ExitCode> {
         ),
         error => fail(&format!("`{name}`: {error}"), ExitCode::Usage),
     })
+}
+
+/// The text to change: one whose words are all its own.
+fn merged_into(args: &LearnArgs, path: &Path) -> Result<(String, String), ExitCode> {
+    let (name, source) = text(path)?;
+    let profiles = args.profiles.shelf().for_policy(path, source.text().as_bytes());
+    let policy = edgeguard_policy::parse_with(&name, source.text(), &profiles).map_err(|found| refused(&found))?;
+    if policy.profiles.is_empty() {
+        return Ok((name, source.text().to_owned()));
+    }
+    let message = format!(
+        "`{name}` names profiles, and what these grant cannot be narrowed in it alone; learn without `--merge`, or merge into what `edgeguard policy expand {name}` prints"
+    );
+    Err(fail(&message, ExitCode::Usage))
 }
 
 fn canonical(path: &str, text: &str) -> Result<String, ExitCode> {
@@ -187,8 +214,8 @@ fn gap_code(gap: &runs::Gap) -> ExitCode {
 }
 
 /// The numbers in records mean grants of one text; those of another would be read as something else.
-fn under_this_policy(runs: &[runs::Run], source: &Source, path: &str) -> Result<(), ExitCode> {
-    let in_force = hex::encode(source.digest());
+fn under_this_policy(runs: &[runs::Run], policy: &Policy, path: &str) -> Result<(), ExitCode> {
+    let in_force = hex::encode(policy.digest);
     for run in runs {
         if let Some(call) = run.calls.iter().find(|call| call.policy != in_force) {
             let message = format!(
@@ -205,7 +232,7 @@ fn under_this_policy(runs: &[runs::Run], source: &Source, path: &str) -> Result<
 }
 
 /// What the result rests on.
-fn header(args: &LearnArgs, verified: &Verification, source: &Source, found: &runs::Runs) -> Vec<String> {
+fn header(args: &LearnArgs, verified: &Verification, policy: &Policy, found: &runs::Runs) -> Vec<String> {
     let runs = &found.runs;
     let good = runs.iter().filter(|run| run.good).count();
     let span = |ns: Option<u64>| ns.map(rfc3339).unwrap_or_default();
@@ -217,7 +244,7 @@ fn header(args: &LearnArgs, verified: &Verification, source: &Source, found: &ru
     let origin = edgeguard_policy::escape(&verified.origin);
     let mut lines = vec![
         format!("from {} runs of `{}`, {first} to {last}, {good} of which ended well", runs.len(), args.module),
-        format!("under the policy with SHA-256 {}", hex::encode(source.digest())),
+        format!("under the policy with SHA-256 {}", hex::encode(policy.digest)),
     ];
     lines.extend(modules.iter().map(|module| format!("of the module with SHA-256 {module}")));
     if found.partly > 0 {

@@ -17,6 +17,10 @@ pub(crate) struct SchemaArgs {
     /// Of the host's own file, `edgeguard.toml`, instead of policies.
     #[arg(long)]
     host_file: bool,
+
+    /// Of a profile, instead of policies.
+    #[arg(long, conflicts_with = "host_file")]
+    profile: bool,
 }
 
 const AFTER: &str = "\
@@ -31,7 +35,12 @@ Examples:
   taplo check --schema file://$PWD/edgeguard-policy.schema.json voice-gate.toml";
 
 pub(crate) fn run(args: &SchemaArgs) -> ExitCode {
-    let schema = json_schema::json_schema(if args.host_file { Format::Host } else { Format::Policy });
+    let format = match (args.host_file, args.profile) {
+        (true, _) => Format::Host,
+        (false, true) => Format::Profile,
+        (false, false) => Format::Policy,
+    };
+    let schema = json_schema::json_schema(format);
     output::data(&format!("{schema:#}\n"));
     ExitCode::Ok
 }

@@ -37,6 +37,7 @@ use super::Asked;
 use super::Failed;
 use super::VerifyArgs;
 use crate::files;
+use crate::policy::shelf::Shelf;
 
 /// Everything that an answer depends on, read.
 pub(super) struct Question {
@@ -75,7 +76,9 @@ impl Question {
 
     fn by_policy(args: &VerifyArgs, path: &Path) -> Result<Self, Failed> {
         let text = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
-        let policy = edgeguard_policy::parse_bytes(&path.display().to_string(), &text).map_err(|found| wrong(path, &found))?;
+        let profiles = Shelf::at(args.profiles.clone()).for_policy(path, &text);
+        let policy =
+            edgeguard_policy::parse_bytes_with(&path.display().to_string(), &text, &profiles).map_err(|found| wrong(path, &found))?;
         let host = match &args.config {
             Some(path) => {
                 let text = files::read(path, edgeguard_policy::MAX_TEXT as u64)?;
