@@ -63,7 +63,7 @@ pub(crate) enum PolicyCommand {
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER)]
 pub(crate) struct CheckArgs {
-    /// Policy files, or directories of them (*.toml, not deeper).
+    /// Policy files, or directories of them (*.toml, not deeper). What lies in the directory of profiles is judged as a profile.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
@@ -172,6 +172,10 @@ fn check(args: &CheckArgs) -> Report {
 fn check_file(path: &Path, in_dir: bool, shelf: &Shelf) -> Checked {
     let file = path.display().to_string();
     let parsed = files::read(path, edgeguard_policy::MAX_TEXT as u64).map_err(Diagnostics::from);
+    if shelf.holds(path) {
+        let found = parsed.map_or_else(|found| found, |bytes| edgeguard_policy::check_profile(&file, &bytes));
+        return Checked { file, policy: None, found };
+    }
     let parsed = parsed.and_then(|bytes| edgeguard_policy::parse_bytes_with(&file, &bytes, &shelf.for_policy(path, &bytes)));
     match parsed {
         Ok(policy) => {

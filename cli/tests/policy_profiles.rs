@@ -142,6 +142,20 @@ fn a_profile_that_anybody_may_write_is_found_on_the_host() {
 }
 
 #[test]
+fn a_profile_is_checked_by_itself_where_profiles_lie() {
+    let dir = gateway();
+    let at = dir.path();
+    assert_eq!(edgeguard(at, &["policy", "check", "profiles.d"]).done().out, "profiles.d/base.toml: ok\n");
+    assert_eq!(edgeguard(at, &["policy", "check", "policy.d", "profiles.d"]).done().out, "policy.d/m.toml: ok\nprofiles.d/base.toml: ok\n");
+    assert_eq!(edgeguard(&at.join("profiles.d"), &["policy", "check", "base.toml"]).done().out, "base.toml: ok\n");
+    fs::write(at.join("profiles.d/base.toml"), BASE.replace("500 ms", "5 m")).unwrap();
+    assert_eq!(edgeguard(at, &["policy", "check", "profiles.d"]).codes(), ["EG028"]);
+    fs::rename(at.join("profiles.d"), at.join("ours")).unwrap();
+    assert!(edgeguard(at, &["policy", "check", "ours"]).codes().contains(&"EG007"), "elsewhere it is a policy without a module");
+    assert_eq!(edgeguard(at, &["policy", "check", "ours", "--profiles", "ours"]).codes(), ["EG028"]);
+}
+
+#[test]
 fn the_schema_of_a_profile_knows_no_module() {
     let dir = gateway();
     let schema = json(&edgeguard(dir.path(), &["policy", "schema", "--profile"]).done().out);

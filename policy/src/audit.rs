@@ -26,6 +26,8 @@ pub enum OnFull {
     Refuse,
     /// The daemon ends all guests and itself.
     Halt,
+    /// Calls are only counted until there is room again; when not even events find room, as [`OnFull::Refuse`].
+    Summarize,
 }
 
 impl Default for Audit {
@@ -49,4 +51,4 @@ impl Resolver<'_> {
     }
 }
 
-const ON_FULL: &[(&str, Option<OnFull>)] = &[("refuse", Some(OnFull::Refuse)), ("halt", Some(OnFull::Halt)), ("summarize", None)];
+const ON_FULL: &[(&str, Option<OnFull>)] = &[("refuse", Some(OnFull::Refuse)), ("halt", Some(OnFull::Halt)), ("summarize", Some(OnFull::Summarize))];

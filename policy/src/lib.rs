@@ -157,6 +157,12 @@ pub fn expand(file_name: &str, bytes: &[u8], profiles: &Profiles) -> Result<Expa
     profile::expand(&Source::from_bytes(file_name, bytes)?, profiles)
 }
 
+/// Everything that can be said of a profile by itself.
+#[must_use]
+pub fn check_profile(file_name: &str, bytes: &[u8]) -> Diagnostics {
+    Source::from_bytes(file_name, bytes).map_or_else(|found| found, |source| profile::check(&source))
+}
+
 /// Reads one policy file as it lies on disk.
 ///
 /// # Errors

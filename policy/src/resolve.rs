@@ -138,6 +138,17 @@ impl Resolver<'_> {
         })
     }
 
+    /// The parts that a profile may have, each for itself.
+    pub(crate) fn profile(&mut self, root: &Table<'_>) {
+        let _ = self.version(root);
+        let _ = self.dirs(&root.sections("dir"));
+        let _ = self.graphs(&root.sections("graph"));
+        let _ = root.section("limits").and_then(|table| self.limits(&table));
+        let _ = self.env(root);
+        let _ = self.floor(root);
+        let _ = self.privacy(root);
+    }
+
     pub(crate) fn version(&mut self, root: &Table<'_>) -> Option<()> {
         let version = root.integer("version")?;
         if version.value == 1 {

@@ -172,6 +172,17 @@ fn profiles_that_cannot_be_read_are_errors_at_their_names() {
 }
 
 #[test]
+fn a_profile_is_judged_by_itself_as_far_as_it_goes() {
+    let judged = |text: &str| codes(&edgeguard_policy::check_profile("base.toml", text.as_bytes()));
+    assert_eq!((judged(SMALL), judged(VISION), judged("version = 1\n")), (vec![], vec![], vec![]));
+    assert_eq!(judged("version = 1\n[limits]\ninstances = 4\n"), [], "what it leaves to policies is not missing");
+    assert_eq!(judged(&SMALL.replace("64 MiB", "64 MB").replace("landlock = 4", "landlock = 40")), [Size, OutOfBounds]);
+    assert_eq!(judged(&VISION.replace("/var/lib/gateway/frames", "frames").replace("\"hmac\"", "\"hash\"")), [RelativePath, UnknownWord]);
+    assert_eq!(judged("[module]\nname = \"x\"\n"), [MissingKey, ProfileKey]);
+    assert_eq!(codes(&edgeguard_policy::check_profile("base.toml", b"\xff")), [NotUtf8]);
+}
+
+#[test]
 fn profiles_add_and_the_policys_own_word_counts() {
     let more = "[limits]\nmemory = \"8 MiB\"\n[env]\nMODE = \"test\"\n[[dir]]\nguest = \"/own\"\nhost = \"/srv/own\"\naccess = \"read\"\n";
     let policy = good(&using("\"base-small\", \"base-vision\"", more), &ours());

@@ -119,6 +119,13 @@ fn what_a_guest_named_under_hmac_or_drop_is_in_no_file_and_in_no_answer() {
     let ran: Vec<Invoked> = ["coded", "dropped", "coded", "dropped"].into_iter().map(|name| run(&house, name)).collect();
     for (place, bytes) in all_that_is_said(&mut house, &ran) {
         assert_eq!(found_in(&bytes), <[&str; 0]>::default(), "{place}");
+        if place.starts_with("audit export") {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(
+                text.contains(r#""text_class":"hmac""#) && text.contains(r#""text_class":"drop""#),
+                "a receiver is told what it does not see"
+            );
+        }
     }
     let (code, verified) = house.verify();
     assert_eq!(code, Some(0), "{verified}");

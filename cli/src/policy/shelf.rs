@@ -42,6 +42,18 @@ impl Shelf {
         Self { given, read: RefCell::default() }
     }
 
+    /// Whether a file is a profile: one of the directory that was named, or of one that is called as those of profiles are.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        match &self.given {
+            Some(given) => {
+                matches!((std::fs::canonicalize(dir_of(dir)), std::fs::canonicalize(given)), (Ok(dir), Ok(given)) if dir == given)
+            }
+            None if dir.file_name().is_some() => dir.ends_with(DIR),
+            None => std::fs::canonicalize(dir_of(dir)).is_ok_and(|dir| dir.ends_with(DIR)),
+        }
+    }
+
     /// What a policy with this text may name.
     pub(crate) fn for_policy(&self, path: &Path, text: &[u8]) -> Profiles {
         // The key cannot be there without the word, unless it is written in escapes; then it is refused as a name that nobody knows.
@@ -60,8 +72,13 @@ fn beside(policy: &Path) -> PathBuf {
         return dir.with_file_name(DIR);
     }
     // The name of where one is, or of what `..` leads to.
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let dir = dir_of(dir);
     std::fs::canonicalize(dir).map_or_else(|_| dir.join("..").join(DIR), |real| real.parent().unwrap_or(&real).join(DIR))
+}
+
+/// A directory as the system takes it: that without a name is the one where one is.
+fn dir_of(dir: &Path) -> &Path {
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
 }
 
 fn read(dir: &Path) -> Profiles {

@@ -254,7 +254,7 @@ pub(super) const HOST: &[Row] = &[
     row("policy-signing.key", Path, "Public keys in PEM.").most(bounds::MAX_POLICY_KEYS),
     row("audit", Anything, "How much journal is kept, and in which form."),
     row("audit.budget", Size, "Bytes of journal; recorded calls are deleted for it, the oldest first. Default: 256 MiB."),
-    row("audit.on-full", OneOf(&["refuse", "halt"]), "What happens when the journal's disk takes no more. Default: refuse."),
+    row("audit.on-full", OneOf(&["refuse", "halt", "summarize"]), "What happens when the journal's disk takes no more. Default: refuse."),
     row("audit.paths", CLASSES, "The laxest form in which a policy may have the journal keep paths. Default: plain."),
     row("audit.graphs", CLASSES, "The same of names of graphs. Default: plain."),
     row("engines", Anything, "Engines that are no part of this product."),

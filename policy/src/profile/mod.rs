@@ -104,6 +104,15 @@ pub struct Expanded {
     pub profiles: Vec<String>,
 }
 
+/// Everything that can be said of a profile without a policy that names it. What it leaves to policies is not missing in it.
+pub(crate) fn check(source: &Source) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    let document = Document::read(source, &schema::PROFILE, Reading::Profile, &mut found);
+    Resolver { source, found: &mut found }.profile(&document.root());
+    found.sort();
+    found
+}
+
 /// Whether a text names profiles at all. One that does not is its own expansion.
 pub(crate) fn is_used(document: &Document<'_>) -> bool {
     document.root().has(KEY)
