@@ -106,6 +106,10 @@ fn words(event: &Event) -> String {
                 duration(*closed_ns)
             )
         }
+        Event::CallsOnlyCounted { reason, from } => format!("calls are only counted from number {from} on: {reason}"),
+        Event::CallsKeptAgain { from, only_counted } => {
+            format!("every call is written again from number {from} on; {only_counted} were only counted")
+        }
         Event::AuditDegraded { window_s, bytes, share } => {
             format!("calls are counted by {window_s} s from here on: counts take {bytes} bytes, and have a share of {share}")
         }

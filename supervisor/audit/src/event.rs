@@ -336,6 +336,20 @@ pub enum Event {
         /// Calls lost since the journal was opened.
         lost: u64,
     },
+    /// The journal's disk is full, and there are no older calls to delete: from here on calls are only counted, exactly, so that events go on.
+    CallsOnlyCounted {
+        /// What the disk said.
+        reason: String,
+        /// The number of the first call of which only counts are kept.
+        from: u64,
+    },
+    /// The disk has room again, and every call is written again.
+    CallsKeptAgain {
+        /// The number of the first call that is written again.
+        from: u64,
+        /// How many were only counted.
+        only_counted: u64,
+    },
     /// Counts of calls fill their share of the journal's budget: from here on, they are of longer times. They stay exact.
     AuditDegraded {
         /// How long a time each count is of, in seconds.
@@ -422,6 +436,8 @@ impl Event {
             | Self::JournalRoomMade { .. }
             | Self::JournalReserveRemade { .. }
             | Self::JournalResumed { .. }
+            | Self::CallsOnlyCounted { .. }
+            | Self::CallsKeptAgain { .. }
             | Self::AuditDegraded { .. }
             | Self::AuditRestored { .. }
             | Self::InstanceSuspended { .. }

@@ -463,6 +463,17 @@ fn event(event: &Event) -> Draft {
             let draft = Draft::new(Class::Entity, (3, "Update"), "journal-resumed", fields).failed(reason);
             if *unkept == 0 && *lost == 0 { draft } else { Draft { severity: Severity::High, ..draft } }
         }
+        Event::CallsOnlyCounted { reason, from } => {
+            let entity = json!({ "name": "calls", "type_id": 99, "type": "Journal", "data": { "from": from } });
+            let fields = json!({ "entity": entity, "actor": daemon });
+            let draft = Draft::new(Class::Entity, (3, "Update"), "calls-only-counted", fields).failed(reason);
+            Draft { severity: Severity::High, ..draft }
+        }
+        Event::CallsKeptAgain { from, only_counted } => {
+            let entity =
+                json!({ "name": "calls", "type_id": 99, "type": "Journal", "data": { "from": from, "only_counted": only_counted } });
+            Draft::new(Class::Entity, (3, "Update"), "calls-kept-again", json!({ "entity": entity, "actor": daemon }))
+        }
         Event::AuditDegraded { window_s, bytes, share } => {
             let draft = Draft::new(Class::Entity, (3, "Update"), "audit-degraded", counts(*window_s, *bytes, *share, &daemon));
             Draft { severity: Severity::Medium, ..draft }

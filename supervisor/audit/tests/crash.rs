@@ -181,7 +181,7 @@ impl Machine {
 fn options(root: &Path, observer: Option<Arc<Recorder>>) -> Options {
     let keys = Keys::load(&root.join("keys"), None).unwrap();
     let observer = observer.map(|observer| observer as Arc<dyn Observer>);
-    Options { keys: Some(keys), detail_budget: None, budget: None, reserve: Some(RESERVE), observer }
+    Options { keys: Some(keys), detail_budget: None, budget: None, reserve: Some(RESERVE), summarize: false, observer }
 }
 
 /// What a daemon does in a short life: events and calls, epochs that end, and an orderly end.

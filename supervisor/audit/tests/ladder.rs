@@ -75,9 +75,13 @@ fn many(n: u64) -> Vec<(Record, Option<Vec<u8>>)> {
 }
 
 fn open(house: &House, disk: &Arc<SmallDisk>) -> Journal {
+    open_and(house, disk, false)
+}
+
+fn open_and(house: &House, disk: &Arc<SmallDisk>, summarize: bool) -> Journal {
     let keys = Keys::load(&house.keys(), None).unwrap();
     let observer = Some(Arc::clone(disk) as Arc<dyn Observer>);
-    let options = Options { reserve: Some(RESERVE), observer, ..Options::sealed(keys) };
+    let options = Options { reserve: Some(RESERVE), summarize, observer, ..Options::sealed(keys) };
     Journal::open_with(&house.journal(), ORIGIN, options).unwrap().0
 }
 
@@ -164,6 +168,49 @@ fn the_oldest_calls_go_events_go_on_and_only_then_is_the_disk_full() {
     journal.calls(&source("m"), &many(0)).unwrap();
     journal.close().unwrap();
     assert_eq!(verify(&house.journal(), |_, _| {}).verdict, Verdict::Ok);
+}
+
+#[test]
+fn where_that_is_wished_calls_are_only_counted_before_the_disk_is_full_and_every_one_is() {
+    let house = House::sealed();
+    let (before, disk) = (calls(&house), SmallDisk::new(36 * MIB));
+    let mut journal = open_and(&house, &disk, true);
+    let mut n = 0;
+    let mut work = |journal: &mut Journal| {
+        journal.calls(&source("m"), &many(n)).and_then(|()| journal.flush()).unwrap();
+        n += 1;
+    };
+    (0..40).for_each(|_| work(&mut journal));
+    let mut kept = 0;
+    let full = loop {
+        match journal.event(&long_event(kept)) {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        if !journal.detail() && kept % 50 == 0 {
+            work(&mut journal);
+        }
+    };
+    assert!(matches!(full, JournalError::Full { .. }), "{full:?}");
+    assert!(!journal.detail());
+    assert_eq!(segments(&house, "d"), 0, "the last calls went, too, so that events go on");
+    disk.size.store(200 * MIB, Ordering::Relaxed);
+    journal.event(&long_event(kept)).unwrap();
+    work(&mut journal);
+    journal.close().unwrap();
+
+    let found = verify(&house.journal(), |_, _| {});
+    assert_eq!((&found.verdict, found.sealed), (&Verdict::Ok, found.frames), "{found:?}");
+    assert_eq!(found.counted, before + n * CALLS, "every call is counted");
+    let events = events(&house);
+    let steps: Vec<u64> =
+        events.iter().filter_map(|event| if let Event::CallsOnlyCounted { from, .. } = event { Some(*from) } else { None }).collect();
+    assert_eq!(steps, [before + 40 * CALLS]);
+    // The next start writes calls again.
+    let mut journal = open(&house, &SmallDisk::new(200 * MIB));
+    journal.calls(&source("m"), &many(0)).unwrap();
+    journal.close().unwrap();
+    assert_eq!((verify(&house.journal(), |_, _| {}).verdict, calls(&house)), (Verdict::Ok, CALLS));
 }
 
 #[test]

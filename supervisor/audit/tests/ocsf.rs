@@ -177,6 +177,8 @@ fn events() -> Vec<Event> {
         Event::JournalResumed { reason: text("the disk is full"), closed_ns: 2_000_000_000, kept: 3, unkept: 0, lost: 0 },
         Event::AuditDegraded { window_s: 10, bytes: 17 << 20, share: 32 << 20 },
         Event::AuditRestored { window_s: 1, bytes: 9 << 20, share: 32 << 20 },
+        Event::CallsOnlyCounted { reason: "No space left on device".into(), from: 70_000 },
+        Event::CallsKeptAgain { from: 90_000, only_counted: 20_000 },
     ]
 }
 

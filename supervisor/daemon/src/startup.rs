@@ -92,7 +92,7 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     let (journal, recovery) = Journal::open_with(
         &host.state_dir.join("audit"),
         &origin(),
-        Options { budget: Some(host.audit.budget), reserve: Some(RESERVE), ..Options::sealed(keys) },
+        Options { budget: Some(host.audit.budget), reserve: Some(RESERVE), summarize: host.audit.on_full == OnFull::Summarize, ..Options::sealed(keys) },
     )?;
     // Under the journal's lock, so that no two daemons make it.
     let privacy = PrivacyKey::load(&host.state_dir.join(JOURNAL_KEYS))?;

@@ -106,7 +106,7 @@ impl Journal {
         Ok(())
     }
 
-    fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
+    pub(super) fn close_segment(&mut self, tier: Tier) -> Result<(), JournalError> {
         match tier {
             Tier::Security => self.denied = Interner::default(),
             Tier::Detail => self.interner = Interner::default(),

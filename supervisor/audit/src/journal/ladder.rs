@@ -3,7 +3,8 @@
 //! Runs in: daemon, on the journal's thread.
 //! Invariant: an event is never deleted, nor the segment of calls that is being written. What goes, goes as for the budget: under a frame that is sealed
 //! before. For that frame there is a reserve, because a full disk has no room even to say what is taken from it.
-//! Does not: decide what happens when there is nothing left to delete; whoever appends is told, as without a reserve.
+//! Then, if that is wished, it only counts calls, and the last segment of calls may go as well.
+//! Does not: decide what happens when nothing of this helps; whoever appends is told, as without a reserve.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,20 @@ pub(super) struct Reserve {
     tried: Option<Instant>,
     /// What was deleted and is not told yet.
     made: Option<Made>,
+    /// Whether calls may be only counted when nothing else helps.
+    summarize: bool,
+    /// Calls are only counted since this one, for want of room.
+    counting: Option<Counting>,
+}
+
+/// A time in which calls are only counted.
+#[derive(Debug)]
+struct Counting {
+    from: u64,
+    reason: String,
+    told: bool,
+    /// When it was last looked whether there is room again.
+    looked: Instant,
 }
 
 /// Room that was made.
@@ -39,8 +54,8 @@ struct Made {
 }
 
 impl Reserve {
-    pub const fn new(wanted: Option<u64>) -> Self {
-        Self { wanted, there: false, spent: false, tried: None, made: None }
+    pub const fn new(wanted: Option<u64>, summarize: bool) -> Self {
+        Self { wanted, there: false, spent: false, tried: None, made: None, summarize, counting: None }
     }
 
     /// Bytes that it takes of the disk.
@@ -56,7 +71,7 @@ impl Journal {
             match step(self) {
                 Err(JournalError::Full { dir, source }) if !self.broken => {
                     // Why it is full is what counts, not why nothing could be done about it: that is most often the same.
-                    if !self.make_room(&source).unwrap_or_default() {
+                    if !self.make_room(&source).unwrap_or_default() && !self.step_down(&source).unwrap_or_default() {
                         return Err(JournalError::Full { dir, source });
                     }
                 }
@@ -89,6 +104,45 @@ impl Journal {
         Ok(gone)
     }
 
+    /// The last step: calls are only counted. If even that does not help, the calls that are left go. False when there is nothing to do any more.
+    fn step_down(&mut self, reason: &std::io::Error) -> Result<bool, JournalError> {
+        if !self.reserve.summarize || self.sealer.is_none() {
+            return Ok(false);
+        }
+        if self.detail() {
+            self.reserve.counting =
+                Some(Counting { from: self.detail.next_seq, reason: reason.to_string(), told: false, looked: Instant::now() });
+            self.set_detail(false);
+            return Ok(true);
+        }
+        self.give_up_reserve()?;
+        self.close_segment(Tier::Detail)?;
+        let gone = self.retire_detail(0);
+        self.remake_reserve();
+        Ok(gone? > 0)
+    }
+
+    /// Calls are written one by one again, once there is room for that, for the reserve, and for what is written meanwhile.
+    fn step_up(&mut self) -> Result<(), JournalError> {
+        let Some(counting) = self.reserve.counting.as_mut().filter(|counting| counting.looked.elapsed() >= TRY_AGAIN) else {
+            return Ok(());
+        };
+        counting.looked = Instant::now();
+        if !self.reserve.there || !self.has_room(segment::SEGMENT_LEN + MARGIN) {
+            return Ok(());
+        }
+        let Some(counting) = self.reserve.counting.take() else { return Ok(()) };
+        self.set_detail(true);
+        let from = self.detail.next_seq;
+        let event = Event::CallsKeptAgain { from, only_counted: from.saturating_sub(counting.from) };
+        self.append_event(&event).and_then(|_| self.sync_tiers())
+    }
+
+    /// Whether the disk has so much room.
+    fn has_room(&self, bytes: u64) -> bool {
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes)
+    }
+
     fn delete_oldest(&mut self, reason: &std::io::Error) -> Result<bool, JournalError> {
         let io = |what| JournalError::io(what, &self.dir);
         let segments = segment::list(&self.dir, Tier::Detail).map_err(io("list segments"))?;
@@ -119,6 +173,16 @@ impl Journal {
 
     /// Says what was deleted, once there is room to say it.
     fn tell_room(&mut self) -> Result<(), JournalError> {
+        if let Some(counting) = self.reserve.counting.as_mut().filter(|counting| !counting.told) {
+            counting.told = true;
+            let event = Event::CallsOnlyCounted { reason: counting.reason.clone(), from: counting.from };
+            match self.append_event(&event).and_then(|_| self.sync_tiers()) {
+                Err(JournalError::Full { .. }) if !self.broken => {
+                    self.reserve.counting.iter_mut().for_each(|counting| counting.told = false);
+                }
+                other => other?,
+            }
+        }
         let Some(made) = self.reserve.made.take() else { return Ok(()) };
         let Made { reason, segments, calls, bytes } = &made;
         let (reason, segments, calls, bytes) = (reason.clone(), *segments, *calls, *bytes);
@@ -141,13 +205,13 @@ impl Journal {
 
     /// Makes the reserve if it is not there and the disk has room for it and for what is written meanwhile. Not more often than every ten seconds.
     pub(super) fn keep_reserve(&mut self) -> Result<(), JournalError> {
+        self.step_up()?;
         if self.reserve.there || self.reserve.tried.is_some_and(|tried| tried.elapsed() < TRY_AGAIN) {
             return Ok(());
         }
         self.reserve.tried = Some(Instant::now());
         let Some(wanted) = self.reserve.wanted else { return Ok(()) };
-        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return Ok(()) };
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < wanted.saturating_add(MARGIN) || !self.remake_reserve() {
+        if !self.has_room(wanted.saturating_add(MARGIN)) || !self.remake_reserve() {
             return Ok(());
         }
         if std::mem::take(&mut self.reserve.spent) {

@@ -106,6 +106,8 @@ pub struct Options {
     pub budget: Option<u64>,
     /// Bytes of room on the disk that are kept free for the journal, in a file `reserve`. On a full disk the oldest calls are deleted with their help.
     pub reserve: Option<u64>,
+    /// On a full disk without older calls to delete, calls are only counted until there is room again; else whoever appends is told that it is full. Needs keys.
+    pub summarize: bool,
     /// Who is told of every change to the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -222,7 +224,7 @@ impl Journal {
             broken: false,
             closed: false,
             stats: Stats::default(),
-            reserve: Reserve::new(options.reserve),
+            reserve: Reserve::new(options.reserve, options.summarize),
         };
         // What was found is on the disk before anything is built on it.
         journal.sync_files()?;
