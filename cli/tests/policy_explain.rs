@@ -94,6 +94,7 @@ fn the_tables_shown_are_those_that_the_sandbox_loads() {
             ("onnxruntime", "onnx", Role::OnnxRuntime),
             ("llama.cpp", "gguf", Role::Language),
             ("pytorch", "pytorch", Role::Torch),
+            ("openvino", "onnx", Role::OpenVino),
         ];
         let graphs: String =
             engines.map(|(engine, encoding, _)| graph(&format!("g-{engine}"), encoding, &format!("engine = \"{engine}\"\n"))).concat();

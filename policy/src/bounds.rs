@@ -14,6 +14,12 @@ pub const MAX_PROFILES: usize = 8;
 pub const MAX_DIRS: usize = 32;
 /// Most graphs that one module may be granted.
 pub const MAX_GRAPHS: usize = 8;
+
+/// The most libraries of one engine.
+pub const MAX_LIBRARIES: usize = 32;
+
+/// The longest name of one, in bytes.
+pub const MAX_LIBRARY_NAME: usize = 128;
 /// `graph.computes` and `graph.threads`.
 pub const COMPUTES: (u32, u32) = (1, 64);
 /// `graph.memory`: what one model and its computes may take, in bytes. Below the least no engine starts.

@@ -26,6 +26,17 @@ use crate::resolve::Resolver;
 pub struct Engines {
     /// `engines.onnxruntime`
     pub onnxruntime: Option<Library>,
+    /// `engines.openvino`
+    pub openvino: Option<Libraries>,
+}
+
+/// Shared libraries in one folder, each pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Libraries {
+    /// `folder`: the folder itself, not a link to it.
+    pub folder: PathBuf,
+    /// `files`: the name of each that may be used, and its digest.
+    pub files: Vec<(String, [u8; 32])>,
 }
 
 /// A shared library, pinned.
@@ -72,6 +83,7 @@ impl Resolver<'_> {
         let engine = encoding.and_then(|encoding| self.engine(table, encoding));
         let computes = if table.has("computes") { self.count(table, "computes", bounds::COMPUTES, None).map(Some) } else { Some(None) };
         let threads = self.count(table, "threads", bounds::COMPUTES, Some(1));
+        self.one_at_a_time(table, engine, computes.as_ref().and_then(Option::as_ref));
         let memory = if table.has("memory") { self.size(table, "memory", bounds::GRAPH_MEMORY).map(Some) } else { Some(None) };
         let load = self.load(table);
         let language = encoding.and_then(|encoding| self.language(table, encoding));
@@ -105,7 +117,7 @@ impl Resolver<'_> {
         let written = table.text("engine")?;
         let engine = self.word(&written, ENGINES)?;
         let reads = match engine {
-            Engine::Rten | Engine::OnnxRuntime => Encoding::Onnx,
+            Engine::Rten | Engine::OnnxRuntime | Engine::OpenVino => Encoding::Onnx,
             Engine::LlamaCpp => Encoding::Gguf,
             Engine::PyTorch => Encoding::PyTorch,
         };
@@ -114,12 +126,22 @@ impl Resolver<'_> {
         }
         let message = format!("engine `{}` does not read `{format}`", written.value);
         let help = match encoding {
-            Encoding::Onnx => "write `rten` or `onnxruntime`, or leave the key out for `rten`",
+            Encoding::Onnx => "write `rten`, `onnxruntime` or `openvino`, or leave the key out for `rten`",
             Encoding::Gguf => "write `llama.cpp`, or leave the key out",
             Encoding::PyTorch => "write `pytorch`, or leave the key out",
         };
         self.report(Code::Misplaced, message, &written.span, "reads another format", help);
         None
+    }
+
+    /// OpenVINO is served with one compute at a time.
+    fn one_at_a_time(&mut self, table: &Table<'_>, engine: Option<Engine>, computes: Option<&Found<u32>>) {
+        if engine == Some(Engine::OpenVino)
+            && let (Some(computes), Some(span)) = (computes.filter(|computes| computes.value > 1), table.span_of("computes"))
+        {
+            let message = format!("engine `openvino` computes one at a time, not {}", computes.value);
+            self.report(Code::Misplaced, message, &span, "more than one", "leave the key out, or take another engine");
+        }
     }
 
     /// When it is loaded. What stays for good has no time to go after.
@@ -162,12 +184,62 @@ impl Resolver<'_> {
     }
 
     pub(crate) fn engines(&mut self, root: &Table<'_>) -> Option<Engines> {
-        let Some(table) = root.section("engines").and_then(|engines| engines.section("onnxruntime")) else {
-            return Some(Engines::default());
+        let Some(engines) = root.section("engines") else { return Some(Engines::default()) };
+        let onnxruntime = match engines.section("onnxruntime") {
+            Some(table) => {
+                let path = self.path(&table, "library");
+                let sha256 = table.text("sha256").and_then(|d| self.sha256(d));
+                Some(Library { path: path?.value, sha256: sha256?.value })
+            }
+            None => None,
         };
-        let path = self.path(&table, "library");
-        let sha256 = table.text("sha256").and_then(|d| self.sha256(d));
-        Some(Engines { onnxruntime: Some(Library { path: path?.value, sha256: sha256?.value }) })
+        let openvino = match engines.section("openvino") {
+            Some(table) => Some(self.libraries(&table)?),
+            None => None,
+        };
+        Some(Engines { onnxruntime, openvino })
+    }
+
+    fn libraries(&mut self, table: &Table<'_>) -> Option<Libraries> {
+        let folder = self.path(table, "folder");
+        let listed = table.words("files");
+        if listed.is_empty() || listed.len() > bounds::MAX_LIBRARIES {
+            let message = format!("{} libraries, expected 1 to {}", listed.len(), bounds::MAX_LIBRARIES);
+            let span = table.span_of("files")?;
+            self.report(
+                Code::TooMany,
+                message,
+                &span,
+                "here",
+                "name each library that the engine maps, with what `sha256sum` prints of it",
+            );
+            return None;
+        }
+        let mut files = Some(Vec::with_capacity(listed.len()));
+        for (name, digest) in listed {
+            let plain = name.value.len() <= bounds::MAX_LIBRARY_NAME
+                && name.value.starts_with("lib")
+                && name.value.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c));
+            if !plain {
+                let message = "name of a library is malformed";
+                self.report(
+                    Code::BadName,
+                    message.to_owned(),
+                    &name.span,
+                    "no such name",
+                    "write the file's name alone, such as `libtbb.so.12`",
+                );
+            }
+            let digest = self.sha256(digest);
+            files = match (plain, digest, files) {
+                (true, Some(digest), Some(mut files)) => {
+                    files.push((name.value.to_owned(), digest.value));
+                    Some(files)
+                }
+                _ => None,
+            };
+        }
+        Some(Libraries { folder: folder?.value, files: files? })
     }
 }
 
@@ -194,7 +266,7 @@ const ENGINES: &[(&str, Option<Engine>)] = &[
     ("rten", Some(Engine::Rten)),
     ("onnxruntime", Some(Engine::OnnxRuntime)),
     ("llama.cpp", Some(Engine::LlamaCpp)),
-    ("openvino", None),
+    ("openvino", Some(Engine::OpenVino)),
     ("pytorch", Some(Engine::PyTorch)),
     ("candle", None),
 ];

@@ -84,6 +84,7 @@ pub use codes::Severity;
 pub use diagnostic::Diagnostic;
 pub use diagnostic::Diagnostics;
 pub use graphs::Engines;
+pub use graphs::Libraries;
 pub use graphs::Library;
 pub use host::HostConfig;
 pub use imports::ModuleImports;

@@ -171,6 +171,8 @@ pub enum Engine {
     LlamaCpp,
     /// TorchScript, where the product was built with libtorch.
     PyTorch,
+    /// ONNX, by the folder of libraries that the host's file names; it makes machine code of a model.
+    OpenVino,
 }
 
 /// Where a model is computed.

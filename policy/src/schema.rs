@@ -282,10 +282,27 @@ const POLICY_SIGNING: Section =
 
 const AUDIT: Section = Section {
     title: "[audit]",
-    keys: &[key("budget", Text, Optional, "\"256 MiB\""), key("on-full", Text, Optional, "\"refuse\""), PATHS_CLASS, GRAPHS_CLASS],
+    keys: &[
+        key("budget", Text, Optional, "\"256 MiB\""),
+        key("on-full", Text, Optional, "\"refuse\""),
+        key("counter", Text, Optional, "\"none\""),
+        PATHS_CLASS,
+        GRAPHS_CLASS,
+    ],
 };
 
-const ENGINES: Section = Section { title: "[engines]", keys: &[key("onnxruntime", One(&LIBRARY), Optional, "[engines.onnxruntime]")] };
+const ENGINES: Section = Section {
+    title: "[engines]",
+    keys: &[
+        key("onnxruntime", One(&LIBRARY), Optional, "[engines.onnxruntime]"),
+        key("openvino", One(&LIBRARIES), Optional, "[engines.openvino]"),
+    ],
+};
+
+const LIBRARIES: Section = Section {
+    title: "[engines.openvino]",
+    keys: &[key("folder", Text, Required, "\"/usr/lib/edgeguard/openvino\""), key("files", Words, Required, "[engines.openvino.files]")],
+};
 
 const LIBRARY: Section = Section {
     title: "[engines.onnxruntime]",

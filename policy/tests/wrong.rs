@@ -128,7 +128,8 @@ fn grants() -> Vec<Case> {
             &[NotServed, NotServed, NotServed],
         ),
         ("engine_of_another_format", base("\"cpu\"", "\"cpu\"\nengine = \"llama.cpp\""), &[Misplaced]),
-        ("engines_not_served", base("\"cpu\"", "\"cpu\"\nengine = \"openvino\""), &[NotServed]),
+        ("engines_not_served", base("\"cpu\"", "\"cpu\"\nengine = \"candle\""), &[NotServed]),
+        ("computes_of_an_engine_that_has_one", base("\"cpu\"", "\"cpu\"\nengine = \"openvino\"\ncomputes = 2"), &[Misplaced]),
         ("contexts_of_no_language_model", base("\"cpu\"", "\"cpu\"\ncontext = 64\ncontexts = 2"), &[Misplaced, Misplaced]),
         ("idle_unload_of_a_graph_that_stays", base("\"cpu\"", "\"cpu\"\nidle-unload = \"10 min\""), &[Misplaced]),
         (
@@ -367,6 +368,16 @@ fn host_cases() -> Vec<Case> {
             "version = 1\n[trust]\nwarn = \"1 week\"\ngrace = \"-1 s\"\nmax-skew = \"10 m\"\nmax-jump = \"1 h\"\nrevocations = \"always\"\ncounter = \"file\"\ntuf-root = \"root.json\"\n"
                 .to_owned(),
             &[Duration, Duration, Duration, OutOfBounds, UnknownWord, UnknownWord, RelativePath],
+        ),
+        (
+            "host_libraries_with_a_path_and_a_short_digest",
+            "version = 1\n[engines.openvino]\nfolder = \"/l\"\n[engines.openvino.files]\n\"../libx.so\" = \"00\"\n".to_owned(),
+            &[BadName, Sha256],
+        ),
+        (
+            "host_libraries_of_which_there_are_none",
+            "version = 1\n[engines.openvino]\nfolder = \"/l\"\n[engines.openvino.files]\n".to_owned(),
+            &[TooMany],
         ),
         ("host_library_without_its_digest", "version = 1\n[engines.onnxruntime]\nlibrary = \"ort.so\"\n".to_owned(), &[MissingKey, RelativePath]),
         ("host_policies_signed_by_nobody", "version = 1\n[policy-signing]\nkey = []\n".to_owned(), &[WrongType]),

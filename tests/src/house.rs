@@ -57,6 +57,8 @@ pub struct Plan {
     pub invokers: Vec<String>,
     /// ONNX Runtime's library, which the host's file names and pins.
     pub onnxruntime: Option<PathBuf>,
+    /// `[engines.openvino]`: the folder, all of whose files are pinned.
+    pub openvino: Option<PathBuf>,
     /// Where the state is, if not in the house.
     pub state: Option<PathBuf>,
 }
@@ -131,6 +133,7 @@ impl House {
             "edgeguard-worker",
             "edgeguard-graph",
             "edgeguard-onnxruntime",
+            "edgeguard-openvino",
             "edgeguard-language",
             "edgeguard-torch",
             "edgeguard",
@@ -169,6 +172,14 @@ impl House {
         if let Some(library) = &plan.onnxruntime {
             let digest = hex::encode(sha2::Sha256::digest(fs::read(library).unwrap()));
             text.push_str(&format!("[engines.onnxruntime]\nlibrary = {:?}\nsha256 = {digest:?}\n", library.display().to_string()));
+        }
+        if let Some(folder) = &plan.openvino {
+            let folder = folder.canonicalize().unwrap();
+            text.push_str(&format!("[engines.openvino]\nfolder = {:?}\n[engines.openvino.files]\n", folder.display().to_string()));
+            for file in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                let digest = hex::encode(sha2::Sha256::digest(fs::read(file.path()).unwrap()));
+                text.push_str(&format!("{:?} = {digest:?}\n", file.file_name().into_string().unwrap()));
+            }
         }
         text
     }

@@ -91,6 +91,46 @@ fn a_bert_with_64_bit_inputs_computes_by_the_operators_library_what_it_computes_
     assert!(loaded.iter().any(|event| event["engine"].as_str().unwrap().starts_with("onnxruntime ")), "{loaded:?}");
 }
 
+#[test]
+fn a_bert_computes_on_openvino_beside_the_engine_in_rust_and_the_journal_says_what_that_host_may_do() {
+    let (Some(library), Some(model)) =
+        (part("engines/openvino/libopenvino_c.so.2641", "--engines"), part("models/minilm_int8.onnx", "--engines"))
+    else {
+        return;
+    };
+    let mut house = House::with(Plan { openvino: library.parent().map(Into::into), ..Plan::default() });
+    for engine in ["rten", "openvino"] {
+        let policy = Policy::new(engine).graph_by("model", &model, &format!("encoding = \"onnx\"\nengine = {engine:?}\n"));
+        house.install(&policy.with(|policy| policy.memory = "64 MiB".into()), &bert());
+    }
+    house.start();
+    assert_eq!((house.children_named("edgeguard-graph").len(), house.children_named("edgeguard-openvino").len()), (1, 1));
+    let [by_rten, by_library] = ["rten", "openvino"].map(|engine| numbers(&house.run(engine)));
+    assert_eq!((by_rten[0], by_library[0]), (7680.0, 7680.0), "five tokens of 384 numbers");
+    // Engines round in their own ways.
+    let far = by_rten.iter().zip(&by_library).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max);
+    assert!(far <= 50.0, "{far} thousandths apart: {by_rten:?} {by_library:?}");
+    assert!(by_library[1..].iter().any(|number| *number != 10000.0), "{by_library:?}");
+    let loaded = house.events("graph-loaded");
+    let engine = loaded.iter().filter_map(|event| event["engine"].as_str()).find(|engine| engine.starts_with("openvino "));
+    assert!(engine.is_some_and(|engine| engine.ends_with("making code for new shapes")), "{loaded:?}");
+    let started = house.events("process-started");
+    let report = |role: &str| started.iter().map(|event| &event["report"]).find(|report| report["role"] == role).cloned().unwrap();
+    assert_eq!((&report("openvino")["mdwe"], &report("graph")["mdwe"]), (&false.into(), &true.into()));
+    assert_eq!(report("openvino")["exceptions"][0], "makes machine code");
+}
+
+#[test]
+fn a_graph_on_openvino_is_refused_where_the_host_names_no_folder() {
+    let Some(model) = part("models/minilm_int8.onnx", "--engines") else { return };
+    let mut house = House::new();
+    house.install(&Policy::new("guest").graph_by("model", &model, "encoding = \"onnx\"\nengine = \"openvino\"\n"), &bert());
+    house.start();
+    let refused = house.invoke("guest");
+    assert!(refused.ending.is_null() && refused.stderr.contains("[engines.openvino]"), "{refused:?}");
+    assert!(house.children_named("edgeguard-graph").is_empty() && house.children_named("edgeguard-openvino").is_empty());
+}
+
 /// One input of 64 numbers; prints how many bytes came and the first number, in thousandths.
 fn row() -> Vec<u8> {
     nn_guest(

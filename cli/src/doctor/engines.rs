@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use edgeguard_policy::HostConfig;
+use edgeguard_policy::Libraries;
 use edgeguard_policy::Library;
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -49,6 +50,7 @@ pub(super) fn probe(host: &HostConfig) -> Vec<Engine> {
         engine("rten", "onnx", "edgeguard-graph", None),
         engine("onnxruntime", "onnx", "edgeguard-onnxruntime", Some(library(host.engines.onnxruntime.as_ref()))),
         engine("llama.cpp", "gguf", "edgeguard-language", None),
+        engine("openvino", "onnx", "edgeguard-openvino", Some(libraries(host.engines.openvino.as_ref()))),
         engine("pytorch", "pytorch", "edgeguard-torch", None),
     ]
 }
@@ -59,15 +61,39 @@ fn library(library: Option<&Library>) -> Result<String, (String, String)> {
         let advice = "name one in the host's file: `[engines.onnxruntime]` with `library` and `sha256`; nothing else needs it";
         return Err(("no library is named".into(), advice.into()));
     };
-    let shown = library.path.display();
+    pinned(&library.path, &library.sha256)
+}
+
+/// The same of a folder of them. That this engine makes code is said of it here, for no other does.
+fn libraries(libraries: Option<&Libraries>) -> Result<String, (String, String)> {
+    let Some(libraries) = libraries else {
+        let advice = "name a folder in the host's file: `[engines.openvino]` with `folder` and `files`; nothing else needs it";
+        return Err(("no folder of libraries is named".into(), advice.into()));
+    };
+    let folder = &libraries.folder;
+    let shown = folder.display();
+    let stat = std::fs::symlink_metadata(folder)
+        .map_err(|error| (format!("`{shown}`: {error}"), "name the folder itself, readable for the daemon's user".to_owned()))?;
+    if !stat.is_dir() || stat.mode() & 0o022 != 0 {
+        let found = format!("`{shown}` is no folder, or others may write it (mode {:o})", stat.mode() & 0o7777);
+        return Err((found, "name the folder itself, and `chmod go-w` it".into()));
+    }
+    for (name, sha256) in &libraries.files {
+        pinned(&folder.join(name), sha256)?;
+    }
+    Ok(format!("`{shown}`, {} libraries, sha256 as pinned; makes machine code of models", libraries.files.len()))
+}
+
+fn pinned(path: &Path, sha256: &[u8; 32]) -> Result<String, (String, String)> {
+    let shown = path.display();
     let file = |error: std::io::Error| (format!("`{shown}`: {error}"), "name the file itself, readable for the daemon's user".to_owned());
-    let stat = std::fs::symlink_metadata(&library.path).map_err(file)?;
+    let stat = std::fs::symlink_metadata(path).map_err(file)?;
     if !stat.is_file() || stat.mode() & 0o022 != 0 {
         let found = format!("`{shown}` is no regular file, or others may write it (mode {:o})", stat.mode() & 0o7777);
         return Err((found, "name the file itself, and `chmod go-w` it".into()));
     }
-    let found = digest(&library.path).map_err(file)?;
-    if found != library.sha256 {
+    let found = digest(path).map_err(file)?;
+    if found != *sha256 {
         let advice = "put back the library that was pinned, or pin this one if you know where it is from";
         return Err((format!("`{shown}` has sha256 {}, which is not the one that is pinned", hex::encode(found)), advice.into()));
     }
@@ -113,5 +139,21 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         let loose = named(&host, "onnxruntime");
         assert!(!loose.usable && loose.advice.contains("go-w"), "{loose:?}");
+    }
+
+    #[test]
+    fn a_folder_of_libraries_is_usable_once_each_of_them_is_the_one_that_is_pinned() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("edgeguard-openvino"), "").unwrap();
+        let mut host = HostConfig { libexec_dir: root.path().into(), ..HostConfig::default() };
+        assert!(named(&host, "openvino").found.contains("no folder of libraries"));
+        let pin = |sha256| Some(Libraries { folder: root.path().into(), files: vec![("libx.so".into(), sha256)] });
+        host.engines.openvino = pin(Sha256::digest("library").into());
+        assert!(!named(&host, "openvino").usable, "the library is not there yet");
+        std::fs::write(root.path().join("libx.so"), "library").unwrap();
+        let there = named(&host, "openvino");
+        assert!(there.usable && there.found.contains("makes machine code"), "{there:?}");
+        host.engines.openvino = pin([7; 32]);
+        assert!(!named(&host, "openvino").usable);
     }
 }

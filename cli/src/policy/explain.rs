@@ -124,6 +124,7 @@ fn rules(policy: &Policy, host: &HostConfig) -> Result<Rules, Unconfinable> {
                 Engine::OnnxRuntime => Role::OnnxRuntime,
                 Engine::LlamaCpp => Role::Language,
                 Engine::PyTorch => Role::Torch,
+                Engine::OpenVino => Role::OpenVino,
             };
             processes.push(process(program_of(graph.engine), "", &Profile { role, filesystem: FilesystemUse::None }, false)?);
         }

@@ -174,6 +174,7 @@ pub fn program_of(engine: Engine) -> &'static str {
         Engine::OnnxRuntime => "edgeguard-onnxruntime",
         Engine::LlamaCpp => "edgeguard-language",
         Engine::PyTorch => "edgeguard-torch",
+        Engine::OpenVino => "edgeguard-openvino",
     }
 }
 
@@ -250,6 +251,7 @@ impl Engine {
             Self::OnnxRuntime => "onnxruntime",
             Self::LlamaCpp => "llama.cpp",
             Self::PyTorch => "pytorch",
+            Self::OpenVino => "openvino",
         }
     }
 }

@@ -137,6 +137,7 @@ impl Graph {
             Engine::OnnxRuntime => "onnxruntime",
             Engine::LlamaCpp => "llama.cpp",
             Engine::PyTorch => "pytorch",
+            Engine::OpenVino => "openvino",
         };
         Self {
             sha256: hex::encode(grant.sha256),

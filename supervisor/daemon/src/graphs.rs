@@ -23,7 +23,6 @@ use cap_std::fs::File;
 use edgeguard_policy::Engines;
 use edgeguard_policy::GraphGrant;
 use edgeguard_policy::GraphLoad;
-use edgeguard_policy::Library;
 use edgeguard_sandbox::Role;
 use edgeguard_sandbox::SharedMemory;
 use edgeguard_wire::Channel;
@@ -46,6 +45,8 @@ use crate::events;
 use crate::handle;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
+use crate::libraries::Libraries;
+use crate::libraries::LibrariesError;
 
 /// Why a graph is not there.
 #[derive(Debug, thiserror::Error)]
@@ -62,17 +63,9 @@ pub enum GraphError {
     /// It is being replaced.
     #[error("the graph host is being replaced; try again")]
     Down,
-    /// The host's file does not say where the library is.
-    #[error("engine `onnxruntime` has no library; name one in the host's file: `[engines.onnxruntime]` with `library` and `sha256`")]
-    NoLibrary,
-    /// Somebody else could change the library.
-    #[error("library `{path}` {found}; expected a file of root's or of this user's that nobody else may write")]
-    LooseLibrary {
-        /// Where it is.
-        path: String,
-        /// Whose it is, and its mode.
-        found: String,
-    },
+    /// The engine's libraries.
+    #[error(transparent)]
+    Libraries(#[from] LibrariesError),
     /// No memory for tensors.
     #[error("cannot make a tensor region")]
     Region(#[source] std::io::Error),
@@ -189,10 +182,8 @@ impl Graphs {
     pub async fn host(self: &Arc<Self>, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
         let key = GraphKey::of(grant);
         let mut hosts = self.hosts.lock().await;
-        if key.engine == Engine::OnnxRuntime {
-            // What is not there is said now, whenever the graph is loaded.
-            library(self.engines.onnxruntime.as_ref())?;
-        }
+        // What is not there is said now, whenever the graph is loaded.
+        Libraries::of(key.engine, &self.engines)?;
         if let Some(host) = hosts.get(&key) {
             if host.loaded().is_some() {
                 return Ok(Arc::clone(host));
@@ -282,16 +273,11 @@ impl Graphs {
     /// Starts the process, has it confined before it reads the model, and waits until it is ready.
     async fn start(&self, host: &Arc<GraphHost>) -> Result<(), GraphError> {
         let key = &host.key;
-        let library = match key.engine {
-            Engine::OnnxRuntime => Some(library(self.engines.onnxruntime.as_ref())?),
-            Engine::Rten | Engine::LlamaCpp | Engine::PyTorch => None,
-        };
+        let library = Libraries::of(key.engine, &self.engines)?;
         let (role, program) = program(key.engine);
         let child = Child::spawn(role, &self.libexec.join(program))?;
         let mut dialogue = Dialogue::new();
-        if let Some((library, sha256)) = library {
-            child.send(&ToGraph::Library { sha256 }, &[library.as_fd()])?;
-        }
+        library.send(&child)?;
         let load = Load {
             sha256: key.sha256,
             encoding: key.encoding,
@@ -482,6 +468,7 @@ impl GraphKey {
             edgeguard_policy::Engine::OnnxRuntime => Engine::OnnxRuntime,
             edgeguard_policy::Engine::LlamaCpp => Engine::LlamaCpp,
             edgeguard_policy::Engine::PyTorch => Engine::PyTorch,
+            edgeguard_policy::Engine::OpenVino => Engine::OpenVino,
         };
         let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         let computes = match engine {
@@ -492,6 +479,8 @@ impl GraphKey {
             Engine::LlamaCpp => 1,
             // Each has helpers of its own.
             Engine::PyTorch => 1,
+            // Its host takes no more.
+            Engine::OpenVino => 1,
         };
         Self {
             sha256: grant.sha256,
@@ -520,20 +509,8 @@ fn program(engine: Engine) -> (Role, &'static str) {
         Engine::OnnxRuntime => (Role::OnnxRuntime, "edgeguard-onnxruntime"),
         Engine::LlamaCpp => (Role::Language, "edgeguard-language"),
         Engine::PyTorch => (Role::Torch, "edgeguard-torch"),
+        Engine::OpenVino => (Role::OpenVino, "edgeguard-openvino"),
     }
-}
-
-/// The operator's library, opened, and its digest. The graph host compares the two before it maps the file.
-fn library(library: Option<&Library>) -> Result<(File, [u8; 32]), GraphError> {
-    let library = library.ok_or(GraphError::NoLibrary)?;
-    let file = handle::file("library", &library.path)?;
-    let loose = |found| GraphError::LooseLibrary { path: library.path.display().to_string(), found };
-    let stat = rustix::fs::fstat(&file).map_err(|errno| loose(format!("cannot be looked at: {errno}")))?;
-    let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
-    if !own || stat.st_mode & 0o022 != 0 {
-        return Err(loose(format!("is of user {} with mode {:o}", stat.st_uid, stat.st_mode & 0o7777)));
-    }
-    Ok((file, library.sha256))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -10,6 +10,7 @@
 //! | [`modules`], [`invoke`] | which module runs where, and one invocation from request to settled account |
 //! | [`control`] | the socket |
 //! | [`ledger`] | the thread that owns the journal |
+//! | [`libraries`] | libraries of engines that are no part of the product |
 //! | [`cache`], [`handle`], [`profiles`] | native code kept between runs; paths turned into handles; what policies share |
 #![forbid(unsafe_code)]
 
@@ -18,11 +19,13 @@ pub mod cache;
 pub mod child;
 pub mod compiler;
 pub mod control;
+pub mod counted;
 pub mod events;
 pub mod graphs;
 pub mod handle;
 pub mod invoke;
 pub mod ledger;
+pub mod libraries;
 pub mod modules;
 pub mod profiles;
 pub mod signed_policy;

@@ -42,6 +42,11 @@ pub trait Graph: Send + Sync {
     /// What the engine says; `RuntimeError` unless it is known better.
     fn compute(&self, seat: Seat, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, NnError>;
 
+    /// Whether computing it may take machine code that is not made yet. Only of engines whose role may make code at all.
+    fn makes_code(&self) -> bool {
+        false
+    }
+
     /// Makes `seat` forget that a compute of it was cancelled. Called before each, when nobody cancels.
     fn renew(&self, _seat: Seat) {}
 

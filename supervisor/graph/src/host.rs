@@ -11,10 +11,13 @@ use std::sync::Barrier;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use edgeguard_sandbox::Access;
 use edgeguard_sandbox::Confined;
 use edgeguard_sandbox::FilesystemUse;
+use edgeguard_sandbox::FsGrant;
 use edgeguard_sandbox::Profile;
 use edgeguard_sandbox::Role;
+use edgeguard_sandbox::Sealed;
 use edgeguard_wire::Channel;
 use edgeguard_wire::ChannelError;
 use edgeguard_wire::graph::Encoding;
@@ -24,6 +27,8 @@ use edgeguard_wire::graph::Load;
 use edgeguard_wire::graph::Loaded;
 use edgeguard_wire::graph::Target;
 use edgeguard_wire::graph::ToGraph;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 
@@ -33,7 +38,11 @@ use crate::engine::Seat;
 use crate::engines;
 use crate::engines::onnxruntime::Library;
 use crate::engines::onnxruntime::OnnxRuntime;
+use crate::engines::openvino::Libraries;
+use crate::engines::openvino::LibraryFile;
+use crate::engines::openvino::OpenVino;
 use crate::error::GraphError;
+use crate::error::LibraryError;
 use crate::error::chain;
 use crate::load::load;
 use crate::log;
@@ -73,6 +82,21 @@ pub fn run_onnxruntime(expected_parent: u32) -> Result<(), GraphError> {
     })
 }
 
+/// As [`run`], on OpenVINO: the libraries that the daemon names first are mapped before the process is hardened.
+///
+/// # Errors
+/// As [`run`]; besides [`GraphError::Library`].
+pub fn run_openvino(expected_parent: u32) -> Result<(), GraphError> {
+    let (folder, libraries) = receive_libraries(&control()?)?;
+    // The library lists its folder for each model, so this host may read it until the model is loaded.
+    host_with(expected_parent, Role::OpenVino, Some(&folder), move |load, computes, threads| {
+        match (load.engine, load.encoding, load.target) {
+            (EngineName::OpenVino, Encoding::Onnx, Target::Cpu) => Ok(Box::new(OpenVino::start(libraries, computes, threads)?)),
+            _ => Err(LoadError::Unservable("this host runs ONNX on OpenVINO and nothing else".into())),
+        }
+    })
+}
+
 fn control() -> Result<Channel, GraphError> {
     Ok(Channel::from_fd(rustix::stdio::stdin().try_clone_to_owned().map_err(GraphError::Control)?))
 }
@@ -92,6 +116,25 @@ fn receive_library(control: &Channel) -> Result<Library, GraphError> {
     })
 }
 
+/// As [`receive_library`].
+fn receive_libraries(control: &Channel) -> Result<(String, Libraries), GraphError> {
+    let (frame, fds) = control.recv()?;
+    let ToGraph::Libraries { folder, files } = frame else {
+        return Err(GraphError::OutOfPhase { expected: "libraries", found: name(&frame) });
+    };
+    if files.len() != fds.len() {
+        return Err(GraphError::OutOfPhase { expected: "libraries with a descriptor each", found: "libraries with another number" });
+    }
+    let files: Vec<LibraryFile> = files.into_iter().zip(fds).map(|((name, sha256), file)| LibraryFile { name, sha256, file }).collect();
+    match Libraries::load(&folder, &files) {
+        Ok(libraries) => Ok((folder, libraries)),
+        Err(error) => {
+            control.send(&FromGraph::Unusable { reason: reason(&error) }, &[])?;
+            Err(GraphError::Library(error))
+        }
+    }
+}
+
 /// How a host makes its engine.
 type Start<'a> = dyn FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError> + 'a;
 
@@ -104,13 +147,28 @@ pub fn host(
     role: Role,
     engine: impl FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError>,
 ) -> Result<(), GraphError> {
+    host_with(expected_parent, role, None, engine)
+}
+
+/// As [`host`], with one folder that the engine may read while it loads its model.
+fn host_with(
+    expected_parent: u32,
+    role: Role,
+    folder: Option<&str>,
+    engine: impl FnOnce(&Load, usize, usize) -> Result<Box<dyn Engine>, LoadError>,
+) -> Result<(), GraphError> {
     let hardened = edgeguard_sandbox::harden(role, expected_parent)?;
     let control = control()?;
 
     let (assignment, model) = receive_load(&control)?;
 
     // Before there is a second thread: the kernel's rules are inherited by threads, not spread to them.
-    let restricted = hardened.restrict_filesystem(&[], assignment.landlock_floor)?;
+    let restricted = {
+        let folder = folder.map(|folder| rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()));
+        let folder = folder.transpose().map_err(|errno| GraphError::Library(LibraryError::Read(errno.into())))?;
+        let grants: Vec<FsGrant<'_>> = folder.iter().map(|dir| FsGrant { dir: dir.as_fd(), access: Access::Read }).collect();
+        hardened.restrict_filesystem(&grants, assignment.landlock_floor)?
+    };
 
     // Every thread of this process, and everything that the allocator, the engine and the event queue make at first use.
     let host = start(&assignment, Box::new(engine))?;
@@ -176,8 +234,8 @@ fn start(assignment: &Load, engine: Box<Start<'_>>) -> Result<Arc<Host>, GraphEr
 }
 
 /// Loads the model, tells the daemon, and then takes up channels as they come.
-fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &Load, model: OwnedFd) -> Result<(), GraphError> {
-    let host = host.get();
+fn serve_model(confined: &mut Confined<Arc<Host>>, control: &Channel, assignment: &Load, model: OwnedFd) -> Result<(), GraphError> {
+    let host = Arc::clone(confined.get());
     let begun = Instant::now();
     let graph = match load(&*host.engine, model.as_fd(), &assignment.sha256) {
         Ok(graph) => graph,
@@ -188,19 +246,33 @@ fn serve_model(host: &mut Confined<Arc<Host>>, control: &Channel, assignment: &L
     };
     drop(model);
     let load_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
-    let loaded = Loaded { model: graph.info().clone(), language: None, engine: host.engine.version(), load_ns };
+    let sealed = if graph.makes_code() { Sealed::MakesCode } else { Sealed::NoCode };
+    let engine = version(&*host.engine, confined.report().role, sealed);
+    let loaded = Loaded { model: graph.info().clone(), language: None, engine, load_ns };
     if host.graph.set(graph).is_err() {
         return Err(GraphError::OutOfPhase { expected: "one model", found: "a second" });
     }
     host.tried.wait();
+    // What an engine that makes code had for loading goes before the first peer comes.
+    confined.seal(sealed)?;
     control.send(&FromGraph::Loaded(loaded), &[])?;
     loop {
         match control.recv() {
-            Ok((ToGraph::Channel { region }, fds)) => take_up(host, fds, region),
+            Ok((ToGraph::Channel { region }, fds)) => take_up(&host, fds, region),
             Ok((other, _)) => return Err(GraphError::OutOfPhase { expected: "channel", found: name(&other) }),
             Err(ChannelError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// The engine's version, for the journal; of one that makes code, whether it still may.
+fn version(engine: &dyn Engine, role: Role, sealed: Sealed) -> String {
+    let version = engine.version();
+    match (role.makes_code(), sealed) {
+        (false, _) => version,
+        (true, Sealed::NoCode) => format!("{version}, sealed without code"),
+        (true, Sealed::MakesCode) => format!("{version}, making code for new shapes"),
     }
 }
 
@@ -232,6 +304,7 @@ fn bounded(field: &'static str, found: u32, max: u32) -> Result<usize, GraphErro
 fn name(frame: &ToGraph) -> &'static str {
     match frame {
         ToGraph::Library { .. } => "library",
+        ToGraph::Libraries { .. } => "libraries",
         ToGraph::Load(_) => "load",
         ToGraph::Run => "run",
         ToGraph::Channel { .. } => "channel",

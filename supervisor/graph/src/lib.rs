@@ -27,6 +27,7 @@ pub use error::chain;
 pub use host::host;
 pub use host::run;
 pub use host::run_onnxruntime;
+pub use host::run_openvino;
 
 /// A graph host's `main`: takes the daemon's process id from the command line, runs, and says how it went.
 pub fn main(name: &str, run: fn(u32) -> Result<(), GraphError>) -> std::process::ExitCode {

@@ -151,3 +151,15 @@ fn a_compute_beyond_the_memory_of_its_graph_fails_with_onnx_runtime() {
     let Some((library, sha256)) = common::library() else { return };
     memory_is_capped(|| Host::onnxruntime(&library, sha256), common::on_onnxruntime);
 }
+
+#[test]
+fn two_hundred_malformed_models_end_in_errors_with_openvino() {
+    let Some((folder, files)) = common::libraries() else { return };
+    none_disturbs(|| Host::openvino(&folder, &files), common::on_openvino);
+}
+
+#[test]
+fn a_compute_beyond_the_memory_of_its_graph_fails_with_openvino() {
+    let Some((folder, files)) = common::libraries() else { return };
+    memory_is_capped(|| Host::openvino(&folder, &files), common::on_openvino);
+}

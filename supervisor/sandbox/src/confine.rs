@@ -17,6 +17,7 @@ use crate::Hardened;
 use crate::Profile;
 use crate::Report;
 use crate::Role;
+use crate::Sealed;
 use crate::SelfTest;
 use crate::Unconfinable;
 use crate::filter::Filters;
@@ -91,9 +92,10 @@ impl Restricted {
         }
         // Counted here because it takes calls that the lock takes away; nothing can start a thread in between but this process.
         let threads = self.facts.own.threads().map_err(Unconfinable::step("count threads"))?;
-        // All threads exist now. This limit counts the user's processes on the whole machine, so only zero is of use.
-        rustix::process::setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) })
-            .map_err(Unconfinable::step("limit the number of processes"))?;
+        // All threads exist now, but for an engine that starts some for each model.
+        if !self.role.makes_code() {
+            no_more_processes()?;
+        }
 
         let filters = Filters::stage2(profile, self.facts.own_root.in_force());
         let seccomp_stage2 = filters.digest()?;
@@ -118,6 +120,7 @@ impl Restricted {
             seccomp_stage2,
             seccomp_rules: filters.rules(),
             threads,
+            exceptions: self.role.exceptions(),
             self_test,
         };
         Ok(Confined { state, report })
@@ -125,6 +128,19 @@ impl Restricted {
 }
 
 impl<T> Confined<T> {
+    /// Takes away what a process that makes code had for loading its model, on all threads: new threads, and with [`Sealed::NoCode`] memory that is
+    /// executed. For other roles there is nothing to take.
+    ///
+    /// # Errors
+    /// [`Unconfinable`]; the process must then exit.
+    pub fn seal(&mut self, sealed: Sealed) -> Result<(), Unconfinable> {
+        if !self.report.role.makes_code() {
+            return Ok(());
+        }
+        no_more_processes()?;
+        Filters::of(crate::rules::sealed(self.report.role, sealed)).load(Spread::AllThreads)
+    }
+
     /// What is in force.
     pub fn report(&self) -> &Report {
         &self.report
@@ -144,6 +160,12 @@ impl<T> Confined<T> {
     pub fn into_parts(self) -> (T, Report) {
         (self.state, self.report)
     }
+}
+
+/// This limit counts the user's processes on the whole machine, so only zero is of use.
+fn no_more_processes() -> Result<(), Unconfinable> {
+    rustix::process::setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(Unconfinable::step("limit the number of processes"))
 }
 
 /// Tries what must not be possible any more, and reads what the kernel says of this process.

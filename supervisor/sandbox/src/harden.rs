@@ -83,7 +83,8 @@ fn harden_with(role: Role, expected_parent: u32, enter: fn(Role) -> OwnRoot) -> 
 
     rustix::thread::set_no_new_privs(true).map_err(Unconfinable::step("set no-new-privs"))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Unconfinable::step("become undumpable"))?;
-    let mdwe = sys::process::deny_write_execute().map_err(Unconfinable::step("deny writable and executable memory"))?;
+    let mdwe =
+        !role.makes_code() && sys::process::deny_write_execute().map_err(Unconfinable::step("deny writable and executable memory"))?;
     // Merged pages leak, by timing, what another process holds. Kernels without it (before 6.4) say EINVAL: nothing to switch off.
     sys::process::never_merge_memory();
 
@@ -136,6 +137,8 @@ fn limits(role: Role) -> &'static [(Resource, u64)] {
             (Resource::Cpu, 600),
         ],
         Role::Worker => &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 4096)],
-        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch => &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 1024)],
+        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch | Role::OpenVino => {
+            &[(Resource::Core, 0), (Resource::Memlock, 0), (Resource::Nofile, 1024)]
+        }
     }
 }

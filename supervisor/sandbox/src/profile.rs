@@ -21,6 +21,8 @@ pub enum Role {
     Language,
     /// One TorchScript model, on libtorch, which the system's loader maps before the first line.
     Torch,
+    /// One model, on OpenVINO, whose libraries are mapped before the process is hardened, and which makes machine code of a model.
+    OpenVino,
 }
 
 impl Role {
@@ -33,8 +35,36 @@ impl Role {
             Self::OnnxRuntime => "onnx-runtime",
             Self::Language => "language",
             Self::Torch => "torch",
+            Self::OpenVino => "openvino",
         }
     }
+}
+
+impl Role {
+    /// Whether its engine makes machine code of a model, which takes memory that is written and then executed. Such a process parses its model in a phase of
+    /// its own, [`crate::rules::stage2`], and is locked as far as the others by [`crate::Confined::seal`] once the model is loaded.
+    pub const fn makes_code(self) -> bool {
+        matches!(self, Self::OpenVino)
+    }
+
+    /// What it may do that other locked processes may not, in words for reports.
+    pub fn exceptions(self) -> Vec<String> {
+        let exceptions: &[&str] = if self.makes_code() {
+            &["makes machine code", "starts threads and reads the folder of its libraries until its model is loaded"]
+        } else {
+            &[]
+        };
+        exceptions.iter().map(|exception| (*exception).to_owned()).collect()
+    }
+}
+
+/// What remains to a process that makes code, once its model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    /// It makes no more code.
+    NoCode,
+    /// It goes on to make code: a model with free dimensions has some made for each new shape.
+    MakesCode,
 }
 
 /// What the module may do below a granted directory.

@@ -42,6 +42,8 @@ pub struct Report {
     pub seccomp_rules: u32,
     /// Threads that the final filter covers.
     pub threads: u32,
+    /// What this role may do that other locked processes may not, until its model is loaded or for good; empty for most.
+    pub exceptions: Vec<String>,
     /// What was tried after the lock, and what came of it.
     pub self_test: Vec<SelfTest>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs in: daemon and graph host.
 //!
-//! Life of a graph host: (`Library`, for engines that are one) → (`Load`) → `Confined` → (`Run`) → `Loaded` or `Failed` → any number of (`Channel`).
+//! Life of a graph host: (`Library` or `Libraries`, for engines that are one) → (`Load`) → `Confined` → (`Run`) → `Loaded` or `Failed` → any number of (`Channel`).
 //! It is confined before it has read a byte of the model.
 
 use edgeguard_sandbox::Report;
@@ -23,6 +23,13 @@ pub enum ToGraph {
     Library {
         /// The digest that the operator pins.
         sha256: [u8; 32],
+    },
+    /// The same for an engine that is several libraries in one folder. Descriptors: the libraries, opened for reading, in the order of `files`.
+    Libraries {
+        /// The folder, an absolute path.
+        folder: String,
+        /// Each library's name in it, and the digest that the operator pins.
+        files: Vec<(String, [u8; 32])>,
     },
     /// Host this model. Descriptor: the model file, opened for reading.
     Load(Box<Load>),
@@ -80,6 +87,8 @@ pub enum Engine {
     LlamaCpp,
     /// TorchScript, by libtorch; only in builds that ask for it.
     PyTorch,
+    /// ONNX, by a folder of shared libraries that the operator names; it makes machine code of a model.
+    OpenVino,
 }
 
 /// Where a graph runs.

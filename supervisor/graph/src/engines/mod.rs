@@ -4,6 +4,7 @@
 
 pub mod onnx;
 pub mod onnxruntime;
+pub mod openvino;
 pub mod rten;
 
 use edgeguard_wire::graph::Encoding;

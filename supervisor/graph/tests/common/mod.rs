@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use edgeguard_sandbox::Child;
@@ -59,6 +61,16 @@ impl Host {
     pub fn onnxruntime(library: &File, sha256: [u8; 32]) -> Self {
         let host = Self::start_program("edgeguard-onnxruntime");
         host.control.send(&ToGraph::Library { sha256 }, &[library.as_fd()]).unwrap();
+        host
+    }
+
+    /// Starts the host on OpenVINO and hands it the folder and these of its libraries.
+    pub fn openvino(folder: &Path, files: &[(String, [u8; 32])]) -> Self {
+        let host = Self::start_program("edgeguard-openvino");
+        let open: Vec<File> = files.iter().map(|(name, _)| File::open(folder.join(name)).unwrap()).collect();
+        let fds: Vec<_> = open.iter().map(|file| file.as_fd()).collect();
+        let folder = folder.to_str().unwrap().to_owned();
+        host.control.send(&ToGraph::Libraries { folder, files: files.to_vec() }, &fds).unwrap();
         host
     }
 
@@ -292,6 +304,26 @@ pub fn library() -> Option<(File, [u8; 32])> {
         return None;
     };
     Some((File::open(&path).unwrap(), sha2::Sha256::digest(&bytes).into()))
+}
+
+/// OpenVINO as `cargo xtask models` fetches it, or where `EDGEGUARD_OPENVINO` says: the folder, and each library with its digest.
+pub fn libraries() -> Option<(PathBuf, Vec<(String, [u8; 32])>)> {
+    let folder = std::env::var_os("EDGEGUARD_OPENVINO")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/engines/openvino").into(), PathBuf::from);
+    let Ok(folder) = folder.canonicalize() else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have OpenVINO; `cargo xtask models --engines` fetches it");
+        eprintln!("skipped: no `{}`; `cargo xtask models --engines` fetches it", folder.display());
+        return None;
+    };
+    let digest = |path: PathBuf| sha2::Sha256::digest(std::fs::read(path).unwrap()).into();
+    let name = |file: std::fs::DirEntry| (file.file_name().into_string().unwrap(), digest(file.path()));
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| name(file.unwrap())).collect();
+    Some((folder, files))
+}
+
+/// As [`assignment`], for OpenVINO.
+pub fn on_openvino(model: &[u8]) -> Load {
+    Load { engine: edgeguard_wire::graph::Engine::OpenVino, ..assignment(model) }
 }
 
 /// As [`assignment`], for ONNX Runtime.

@@ -23,6 +23,7 @@ pub(crate) use row::manual_name;
 use crate::FilesystemUse;
 use crate::Profile;
 use crate::Role;
+use crate::Sealed;
 
 /// What a filter does with the calls in its table and with all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,10 @@ pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     let mut rules = locked(profile);
     let mut refused = common::REFUSED.to_vec();
     refused.extend(engines::refused(profile.role));
+    if profile.role.makes_code() {
+        // Landlock refuses instead, until the process is sealed.
+        refused.retain(|rule| rule.syscall != libc::SYS_openat);
+    }
     let mut tables = Vec::with_capacity(3);
     if profile.role == Role::Worker && profile.filesystem == FilesystemUse::ReadWrite {
         refused.extend(filesystem::REFUSED_TO_WRITE);
@@ -87,6 +92,24 @@ pub fn stage2(profile: &Profile, own_root: bool) -> Vec<Table> {
     tables.push(Table { name: "locked, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: refused });
     tables.push(Table { name: "locked", effect: Effect::AllowElseKill, rules });
     tables
+}
+
+/// The last filters of a role that makes code, on top of [`stage2`]: what it keeps once its model is loaded.
+pub fn sealed(role: Role, sealed: Sealed) -> Vec<Table> {
+    let mut rules = common::LOCKED.to_vec();
+    rules.extend(common::EVENTS);
+    if sealed == Sealed::MakesCode {
+        rules.retain(|rule| rule.syscall != engines::MAKES_CODE.syscall);
+        rules.push(engines::MAKES_CODE);
+    }
+    let mut refused = common::REFUSED.to_vec();
+    refused.extend(engines::refused(role));
+    // What one filter answers with an error, the other must not kill for.
+    rules.extend(refused.iter().copied());
+    vec![
+        Table { name: "sealed, errors", effect: Effect::FailElseAllow(libc::EACCES), rules: refused },
+        Table { name: "sealed", effect: Effect::AllowElseKill, rules },
+    ]
 }
 
 /// What a locked process of this profile keeps.
@@ -110,8 +133,11 @@ fn locked(profile: &Profile) -> Vec<Rule> {
                 }
             }
         }
-        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch => {
+        Role::Graph | Role::OnnxRuntime | Role::Language | Role::Torch | Role::OpenVino => {
             rules.extend(common::EVENTS);
+            if profile.role.makes_code() {
+                rules.retain(|rule| rule.syscall != engines::MAKES_CODE.syscall);
+            }
             rules.extend(engines::locked(profile.role));
         }
     }

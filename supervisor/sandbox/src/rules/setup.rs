@@ -11,7 +11,8 @@ use super::call;
 use crate::Role;
 
 /// Namespaces: no thread may be born into one.
-const CLONE_NEW: u32 = (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
+pub(super) const CLONE_NEW: u32 =
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
 
 /// Calls that are said not to exist.
 pub const NOT_THERE: &[Rule] =
