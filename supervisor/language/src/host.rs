@@ -220,6 +220,7 @@ fn bounded(field: &'static str, found: u32, max: u32) -> Result<u32, HostError> 
 fn name(frame: &ToGraph) -> &'static str {
     match frame {
         ToGraph::Library { .. } => "library",
+        ToGraph::Libraries { .. } => "libraries",
         ToGraph::Load(_) => "load",
         ToGraph::Run => "run",
         ToGraph::Channel { .. } => "channel",

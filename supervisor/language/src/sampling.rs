@@ -61,8 +61,8 @@ pub fn chain(sampling: &Sampling) -> Result<Chain, LanguageError> {
     })
 }
 
-/// What llama.cpp's parser of grammars does not bound itself. Brackets and braces count wherever they stand, in a quoted text too: a grammar that
-/// has so many in a text can be written otherwise.
+/// What llama.cpp's parser of grammars does not bound itself: brackets within brackets, and repetitions, each of which it writes out. Those in texts, classes of
+/// characters and comments do not count, so these are told apart as that parser does.
 fn check_grammar(grammar: &str) -> Result<(), LanguageError> {
     let refuse = |why: String| Err(nn(NnCode::InvalidArgument, format!("grammar {why}")));
     if grammar.len() > MAX_GRAMMAR {
@@ -72,14 +72,22 @@ fn check_grammar(grammar: &str) -> Result<(), LanguageError> {
         return refuse("has a zero byte".into());
     }
     let mut depth = 0_usize;
-    for (at, character) in grammar.char_indices() {
+    let mut characters = grammar.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '(' => depth += 1,
+            '"' => skip(&mut characters, '"'),
+            '[' => skip(&mut characters, ']'),
+            '#' => while characters.next().is_some_and(|character| !matches!(character, '\r' | '\n')) {},
+            // Tokens by name or number: within their brackets quotes would stand for themselves.
+            '<' => return refuse("names a token".into()),
+            '(' => depth = depth.saturating_add(1),
             ')' => depth = depth.saturating_sub(1),
             '{' => {
-                let inside = grammar.get(at + 1..).and_then(|rest| rest.split('}').next()).unwrap_or_default();
-                let large = |digits: &str| digits.trim().parse::<u32>().map_or(digits.trim().len() > 3, |count| count > MAX_REPEAT);
-                if inside.len() < 64 && inside.split(',').any(large) {
+                let inside: String = characters.by_ref().take_while(|character| *character != '}').take(64).collect();
+                let fits = |digits: &str| {
+                    digits.trim_ascii().is_empty() || digits.trim_ascii().parse::<u32>().is_ok_and(|count| count <= MAX_REPEAT)
+                };
+                if inside.len() >= 64 || !inside.split(',').all(fits) {
                     return refuse(format!("repeats `{}` times, expected at most {MAX_REPEAT}", inside.escape_debug()));
                 }
             }
@@ -90,6 +98,17 @@ fn check_grammar(grammar: &str) -> Result<(), LanguageError> {
         }
     }
     Ok(())
+}
+
+/// Goes on behind the next `end` that no backslash stands before.
+fn skip(characters: &mut std::str::Chars<'_>, end: char) {
+    while let Some(character) = characters.next() {
+        if character == '\\' {
+            characters.next();
+        } else if character == end {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -125,8 +144,14 @@ mod tests {
         assert!(grammar(format!("root ::= {}\"a\"{}", "(".repeat(65), ")".repeat(65))).contains("brackets within each other"));
         assert!(grammar("root ::= \"a\"{1,99999}".into()).contains("repeats `1,99999` times"));
         assert!(grammar("root ::= \"a\"{99999999999999}".into()).contains("repeats"));
+        assert!(grammar("root ::= \"\\\"\" [\"] (\"a\"){999} # \"".into()).contains("repeats `999` times"));
+        assert!(grammar("root ::= \"a\"{#}\n1,99999}".into()).contains("repeats"));
+        assert!(grammar("root ::= <[1]>".into()).contains("names a token"));
         assert!(grammar("root ::= \"\0\"".into()).contains("zero byte"));
-        let fine = Sampling { grammar: Some("root ::= (\"yes\" | \"no\"){1,256}".into()), ..Sampling::default() };
+        let fine = Sampling {
+            grammar: Some("root ::= (\"yes\" | \"no\"){1,256} \"{ name: 1000}((((\" [^<{(\"\\\\] # {1000}".into()),
+            ..Sampling::default()
+        };
         assert!(chain(&fine).is_ok());
     }
 }

@@ -147,6 +147,28 @@ fn an_answer_ends_where_the_model_says_so_with_the_token_that_says_it() {
     }
 }
 
+/// The grammar is what the worker makes of a JSON schema; its tests hold the two together.
+#[test]
+fn an_answer_keeps_to_the_grammar_of_a_schema_to_its_end() {
+    let Some(path) = gemma() else { return };
+    let (host, _) = Host::serving(&path, &bounds(1024, 1));
+    let mut worker = host.worker();
+    let grammar = include_str!("common/city.gbnf").to_owned();
+    for seed in 0..3 {
+        let sampling = Sampling { temperature: Some(1.0), seed: Some(seed), grammar: Some(grammar.clone()), ..Sampling::default() };
+        let context = worker.open(&Options { sampling, ..greedy(1024) }).unwrap();
+        let (pieces, end) = worker.answer(context, "A JSON object about the city of Turin:", 400);
+        assert_eq!(end, Some(End::OfSequence), "{}", text(&pieces));
+        let (_, said) = pieces.split_last().unwrap();
+        let said = text(said);
+        println!("{said}");
+        let keys: Vec<usize> =
+            ["\"capital\":", "\"city\":", "\"founded\":", "\"near\":", "\"people\":"].map(|key| said.find(key).unwrap()).into();
+        assert!(said.starts_with('{') && said.ends_with('}') && keys.is_sorted(), "{said}");
+        assert!(matches!(worker.ask(Request::Close { context }), Said::Done));
+    }
+}
+
 #[test]
 fn seeds_decide_and_options_out_of_bounds_are_refused() {
     let Some(path) = gemma() else { return };

@@ -193,7 +193,7 @@ impl Runner for GuestRunner {
 
 impl GuestRunner {
     /// The state of a new instance. The thread's links come back in any case, so an error holds them too.
-    fn guest(&self, nn: Nn, stdio: Stdio) -> Result<(Guest, [Output; 2]), (io::Error, Box<Nn>)> {
+    fn guest(&self, mut nn: Nn, stdio: Stdio) -> Result<(Guest, [Output; 2]), (io::Error, Box<Nn>)> {
         let left = Arc::new(AtomicU64::new(self.limits.output));
         let streams = Input::new(stdio.input).and_then(|input| {
             let output = Output::new(stdio.output, Arc::clone(&left))?;
@@ -203,6 +203,7 @@ impl GuestRunner {
             Ok(streams) => streams,
             Err(error) => return Err((error, Box::new(nn))),
         };
+        nn.stdout = Some(output.clone());
         let mut builder = WasiCtxBuilder::new();
         builder.stdin(input).stdout(output.clone()).stderr(error.clone());
         builder.args(&self.args).envs(&self.env);

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use edgeguard_wire::worker::Limit;
@@ -35,6 +36,7 @@ use wasmtime_wasi::p2::OutputStream;
 use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::p2::StreamError;
 
+use crate::deadline::Deadline;
 use crate::limits::Stop;
 
 /// The three descriptors of an invocation.
@@ -183,6 +185,39 @@ impl Output {
     pub fn new(fd: OwnedFd, left: Arc<AtomicU64>) -> io::Result<Self> {
         let pipe = Pipe::new(fd, Interest::WRITABLE)?;
         Ok(Self { sink: Arc::new(Sink { pipe, pending: Mutex::new(Bytes::new()), left }) })
+    }
+
+    /// Writes for the guest, on its own thread and no longer than its deadline. Where nobody reads any more, what it writes is gone.
+    ///
+    /// # Errors
+    /// The guest ends: it met its limit of output, or its deadline.
+    pub fn write_out(&self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Stop> {
+        let fits = self.sink.take(bytes.len());
+        let over = fits < bytes.len();
+        bytes = bytes.get(..fits).unwrap_or_default();
+        while !bytes.is_empty() {
+            // What it wrote before goes first.
+            let written = match self.sink.push() {
+                Ok(true) => rustix::io::write(self.sink.pipe.fd(), bytes),
+                Ok(false) => Err(Errno::AGAIN),
+                Err(_) => break,
+            };
+            match written {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = deadline.left();
+                    if left.is_zero() {
+                        return Err(Stop(Limit::Deadline));
+                    }
+                    // Below a second at a time, so that no deadline is beyond what the clock can say.
+                    let patience = Timespec { tv_sec: 0, tv_nsec: left.min(Duration::from_millis(999)).subsec_nanos().into() };
+                    let _ = rustix::event::poll(&mut [PollFd::new(&self.sink.pipe.fd, PollFlags::OUT)], Some(&patience));
+                }
+                Err(_) => break,
+            }
+        }
+        if over { Err(Stop(Limit::Output)) } else { Ok(()) }
     }
 
     /// Waits until all that the guest has written is in the pipe, or nobody reads it any more.

@@ -153,6 +153,31 @@ fn a_full_context_and_a_prompt_that_is_too_long_have_their_numbers() {
 }
 
 #[test]
+fn with_stream_stdout_an_answer_is_written_as_it_comes_and_can_be_had_besides() {
+    assert_eq!(says(&guest("{\"stream-stdout\":true}", "one two three", &computes(0))), "one two threeone two three");
+    assert_eq!(says(&guest("{\"stream-stdout\":true,\"n-predict\":2}", "one two three", &computes(0))), "one two one two ");
+    assert_eq!(says(&guest("{\"stream-stdout\":false}", "one two three", &computes(0))), "one two three");
+}
+
+#[test]
+fn what_an_answer_writes_counts_as_the_guests_own_output() {
+    let text = guest("{\"stream-stdout\":true}", "one two three", &computes(0));
+    let mut worker = plan(&text).limits(|limits| limits.output = 6).start();
+    let _diary = Parrot::default().serve(worker.hosts.remove(0), HALF);
+    let run = worker.run();
+    assert_eq!((run.outcome(), run.output.as_slice()), (&Outcome::Limit(Limit::Output), b"one tw".as_slice()));
+}
+
+#[test]
+fn a_schema_reaches_the_host_as_a_grammar() {
+    let config = r#"{"json-schema":"{\"type\":\"boolean\"}"}"#;
+    let (run, _, diary) = run_with(Parrot::default(), &guest(config, "one", &computes(0)));
+    assert_eq!(run.outcome(), &Outcome::Exited(0));
+    let asked = format!("{:?}", diary.lock().unwrap().asked);
+    assert!(asked.contains("root ::= boolean"), "{asked}");
+}
+
+#[test]
 fn an_answer_streams_token_by_token() {
     let start = format!(
         "(local $errno i32) {OPENED} (loop $next (local.set $errno (call $single (i32.const 0))) \

@@ -36,6 +36,7 @@ pub use self::link::Slot;
 use crate::deadline::Deadline;
 use crate::limits::Stop;
 use crate::nn::link::CallError;
+use crate::stdio;
 
 /// Contexts at once in one instance.
 const MAX_CONTEXTS: usize = 32;
@@ -53,6 +54,8 @@ pub struct Nn {
     configs: Vec<Option<Config>>,
     control: Arc<Channel>,
     deadline: Deadline,
+    /// The guest's standard output, for answers that are written there as they come.
+    pub stdout: Option<stdio::Output>,
     /// Bytes that may be kept for contexts that wait.
     room: u64,
     /// Time spent waiting for graph hosts, and of that inside their engines, in nanoseconds.
@@ -122,7 +125,7 @@ impl Nn {
     pub fn new(links: Vec<Link>, control: Arc<Channel>, deadline: Deadline, room: u64) -> Self {
         let owners = vec![None; links.len()];
         let configs = vec![None; links.len()];
-        Self { links, owners, contexts: Vec::new(), configs, control, deadline, room, waited_ns: 0, engine_ns: 0 }
+        Self { links, owners, contexts: Vec::new(), configs, control, deadline, stdout: None, room, waited_ns: 0, engine_ns: 0 }
     }
 
     /// The links, for the next invocation. Every context that is still open is closed, in the hosts too.

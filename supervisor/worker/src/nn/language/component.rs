@@ -72,6 +72,11 @@ impl Guest {
         let context = self.nn.open(graph)?;
         let blank = options.trim_ascii().is_empty();
         let configured = if blank { Ok(()) } else { self.nn.configure(context, options.as_bytes()) };
+        let configured = configured.and_then(|()| match self.nn.talk(context)?.config().stream_stdout {
+            // Here a guest asks for each piece: nothing would ever be written.
+            true => Err(super::ConfigError::Unsupported("stream-stdout").into()),
+            false => Ok(()),
+        });
         if let Err(failure) = configured {
             // It was opened a moment ago, and nobody else knows it.
             let _ = self.nn.close(context);

@@ -12,6 +12,9 @@ use edgeguard_wire::language::Options;
 use serde_json::Map;
 use serde_json::Value;
 
+use super::schema;
+use super::schema::SchemaError;
+
 /// The longest configuration, in bytes: twice the longest grammar, which JSON may have to escape, and all else.
 pub const MAX_CONFIG: usize = 64 * 1024;
 
@@ -27,6 +30,8 @@ pub struct Config {
     pub n_predict: Option<u64>,
     /// `compute` ends once the answer has this text; empty for none.
     pub reverse_prompt: String,
+    /// `compute` writes each token to the guest's standard output as it comes.
+    pub stream_stdout: bool,
 }
 
 /// Why a configuration is not taken.
@@ -52,6 +57,9 @@ pub enum ConfigError {
     /// The key is one that no guest may set.
     #[error("the option `{0}` names something of the host")]
     Denied(&'static str),
+    /// The schema of the answer is not one that this host can keep it to.
+    #[error("the option `json-schema` {0}")]
+    Schema(#[source] SchemaError),
     /// It would change the answer, and this host cannot do it.
     #[error("the option `{0}` is not supported by this host")]
     Unsupported(&'static str),
@@ -62,6 +70,8 @@ pub enum ConfigError {
 enum Rule {
     /// It is taken, if it has the right type and lies within its bounds.
     Take(Take),
+    /// A schema in JSON, which becomes the grammar; empty for none.
+    Schema,
     /// It must have this type, and changes nothing: it is about speed, logs or loading, which are the operator's, or about another program.
     Ignore(Type),
     /// It must have this type, and may say only what is the case anyway: `false`, 0 or nothing.
@@ -95,6 +105,8 @@ const KEYS: &[(&str, Rule, &str)] = &[
     ("frequency-penalty", Rule::Take(|c, v| float(&mut c.options.sampling.frequency_penalty, v, 0.0, 100.0)), "a number up to 100"),
     ("seed", Rule::Take(seed), "a whole number from -1 to 4294967295"),
     ("grammar", Rule::Take(grammar), "a GBNF grammar of at most 16384 bytes, without NUL"),
+    ("json-schema", Rule::Schema, "a text, and no `grammar` beside it"),
+    ("stream-stdout", Rule::Take(|c, v| set(&mut c.stream_stdout, v.as_bool())), "a boolean"),
     // Files, addresses and secrets of the host.
     ("mmproj", Rule::Deny, ""),
     ("image", Rule::Deny, ""),
@@ -139,8 +151,6 @@ const KEYS: &[(&str, Rule, &str)] = &[
     ("log-file", Rule::Deny, ""),
     ("rpc", Rule::Deny, ""),
     // What would change the answer, or where it goes.
-    ("json-schema", Rule::Neutral(Type::Text), "a text"),
-    ("stream-stdout", Rule::Neutral(Type::Bool), "a boolean"),
     ("tts", Rule::Neutral(Type::Bool), "a boolean"),
     ("reranking", Rule::Neutral(Type::Bool), "a boolean"),
     ("xtc-probability", Rule::Neutral(Type::Number), "a number"),
@@ -197,6 +207,16 @@ impl Config {
             let wrong = ConfigError::Value { key, wanted };
             match rule {
                 Rule::Take(take) => take(&mut config, value).ok_or(wrong)?,
+                Rule::Schema => {
+                    let text = value.as_str().ok_or(wrong.clone())?;
+                    // Two that both say what the answer is: neither may be passed over.
+                    if !text.is_empty() && options.get("grammar").and_then(Value::as_str).is_some_and(|grammar| !grammar.is_empty()) {
+                        return Err(wrong);
+                    }
+                    if !text.is_empty() {
+                        config.options.sampling.grammar = Some(schema::grammar(text).map_err(ConfigError::Schema)?);
+                    }
+                }
                 Rule::Ignore(ty) if ty.fits(value) => {}
                 Rule::Neutral(ty) if ty.fits(value) && neutral(value) => {}
                 Rule::Neutral(ty) if ty.fits(value) => return Err(ConfigError::Unsupported(key)),
@@ -386,9 +406,19 @@ mod tests {
 
     #[test]
     fn what_would_change_the_answer_is_not_passed_over() {
-        assert_eq!(read(r#"{"json-schema":"{}"}"#), Err(ConfigError::Unsupported("json-schema")));
         assert_eq!(read(r#"{"mirostat":2}"#), Err(ConfigError::Unsupported("mirostat")));
         assert!(read(r#"{"json-schema":"","mirostat":0,"ignore-eos":false}"#).is_ok());
+    }
+
+    #[test]
+    fn a_schema_becomes_a_grammar_and_one_that_cannot_is_refused_with_its_reason() {
+        let config = read(r#"{"json-schema":"{\"enum\":[\"yes\",\"no\"]}","stream-stdout":true}"#).unwrap();
+        assert_eq!(config.options.sampling.grammar.as_deref(), Some("root ::= \"\\\"yes\\\"\" | \"\\\"no\\\"\"\n"));
+        assert!(config.stream_stdout);
+        let refused = read(r#"{"json-schema":"{\"pattern\":\"a\"}"}"#).unwrap_err();
+        assert_eq!(refused.to_string(), "the option `json-schema` has the keyword `pattern`, which is not supported");
+        assert!(matches!(read(r#"{"json-schema":"{"}"#), Err(ConfigError::Schema(_))));
+        assert!(matches!(read(r#"{"json-schema":"{}","grammar":"root ::= \"a\""}"#), Err(ConfigError::Value { key: "json-schema", .. })));
     }
 
     #[test]

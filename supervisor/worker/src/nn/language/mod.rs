@@ -9,6 +9,7 @@
 
 pub mod component;
 pub mod config;
+mod schema;
 mod talk;
 
 use edgeguard_wire::language::LanguageModel;
@@ -56,7 +57,7 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
             ConfigError::Denied(key) => Self::Denied(key),
-            ConfigError::Unsupported(_) => self::error(NnCode::UnsupportedOperation, &error.to_string()).into(),
+            ConfigError::Unsupported(_) | ConfigError::Schema(_) => self::error(NnCode::UnsupportedOperation, &error.to_string()).into(),
             ConfigError::TooLong { .. } => self::error(NnCode::TooLarge, &error.to_string()).into(),
             ConfigError::Malformed | ConfigError::Value { .. } => invalid(&error.to_string()).into(),
         }
@@ -183,13 +184,13 @@ impl Nn {
     /// A context and the link it speaks over, after a renewed channel was taken.
     fn turn(&mut self, handle: usize) -> Result<Turn<'_>, NnError> {
         let spare = self.spare(handle)?;
-        let Self { links, contexts, control, deadline, waited_ns, engine_ns, .. } = self;
+        let Self { links, contexts, control, deadline, stdout, waited_ns, engine_ns, .. } = self;
         let Some(Some(context)) = contexts.get_mut(handle) else { return Err(no_context()) };
         let (Some(talk), Some(link)) = (context.talk.as_deref_mut(), links.get_mut(context.graph)) else { return Err(not_language()) };
         if let Some(fds) = link.renewed() {
             link.replace(fds);
         }
-        Ok(Turn { graph: context.graph, talk, link, control, deadline: *deadline, spare, waited_ns, engine_ns })
+        Ok(Turn { graph: context.graph, talk, link, control, deadline: *deadline, stdout: stdout.as_ref(), spare, waited_ns, engine_ns })
     }
 
     /// Bytes that this context may keep in the worker, by what the others keep already.

@@ -29,6 +29,7 @@ use crate::nn::language::Ending;
 use crate::nn::language::Token;
 use crate::nn::language::over;
 use crate::nn::link::CallError;
+use crate::stdio::Output;
 
 /// A guest's context of a language model.
 #[derive(Debug)]
@@ -122,6 +123,8 @@ pub(super) struct Turn<'a> {
     pub link: &'a mut Link,
     pub control: &'a Arc<Channel>,
     pub deadline: Deadline,
+    /// The guest's own, where an answer may be written as it comes.
+    pub stdout: Option<&'a Output>,
     /// Bytes that it may keep in all.
     pub spare: u64,
     pub waited_ns: &'a mut u64,
@@ -160,6 +163,11 @@ impl Turn<'_> {
             let Token { piece, ending } = self.token()?;
             made += 1;
             let from = self.append(&piece)?;
+            if self.talk.config.stream_stdout
+                && let Some(stdout) = self.stdout
+            {
+                stdout.write_out(&piece, self.deadline).map_err(Failure::Stop)?;
+            }
             match ending {
                 Some(Ending::EndOfSequence) => break,
                 Some(ending) => return Err(Failure::Ending(ending)),
