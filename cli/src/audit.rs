@@ -13,6 +13,7 @@ mod show;
 mod stamp;
 mod stats;
 mod tail;
+mod tpm;
 mod verify;
 
 use std::io::IsTerminal as _;

@@ -7,6 +7,8 @@ use crate::bounds;
 use crate::document::Table;
 use crate::privacy::Privacy;
 use crate::resolve::Resolver;
+use crate::trust::COUNTERS;
+use crate::trust::Counter;
 
 /// How much the journal keeps, and what happens when its disk takes no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Audit {
     pub budget: u64,
     /// `audit.on-full`
     pub on_full: OnFull,
+    /// `audit.counter`: what says outside the disk how new the journal is.
+    pub counter: Counter,
     /// `audit.paths` and `audit.graphs`: what no policy may be laxer than.
     pub privacy: Privacy,
 }
@@ -32,7 +36,7 @@ pub enum OnFull {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { budget: bounds::DEFAULT_AUDIT_BUDGET, on_full: OnFull::Refuse, privacy: Privacy::default() }
+        Self { budget: bounds::DEFAULT_AUDIT_BUDGET, on_full: OnFull::Refuse, counter: Counter::None, privacy: Privacy::default() }
     }
 }
 
@@ -46,9 +50,11 @@ impl Resolver<'_> {
             Some(default.budget)
         };
         let on_full = self.word_or(&table, "on-full", ON_FULL, default.on_full);
+        let counter = self.word_or(&table, "counter", COUNTERS, default.counter);
         let (privacy, _) = self.privacy(root)?;
-        Some(Audit { budget: budget?, on_full: on_full?, privacy })
+        Some(Audit { budget: budget?, on_full: on_full?, counter: counter?, privacy })
     }
 }
 
-const ON_FULL: &[(&str, Option<OnFull>)] = &[("refuse", Some(OnFull::Refuse)), ("halt", Some(OnFull::Halt)), ("summarize", Some(OnFull::Summarize))];
+const ON_FULL: &[(&str, Option<OnFull>)] =
+    &[("refuse", Some(OnFull::Refuse)), ("halt", Some(OnFull::Halt)), ("summarize", Some(OnFull::Summarize))];

@@ -185,4 +185,4 @@ impl Resolver<'_> {
 }
 
 const REVOCATIONS: &[(&str, Option<Revocations>)] = &[("optional", Some(Revocations::Optional)), ("required", Some(Revocations::Required))];
-const COUNTERS: &[(&str, Option<Counter>)] = &[("none", Some(Counter::None)), ("tpm", Some(Counter::Tpm))];
+pub(crate) const COUNTERS: &[(&str, Option<Counter>)] = &[("none", Some(Counter::None)), ("tpm", Some(Counter::Tpm))];

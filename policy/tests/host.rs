@@ -95,7 +95,15 @@ fn every_key_of_the_host_file_is_heard() {
     assert_eq!((trust.revocations, trust.counter), (Revocations::Required, Counter::Tpm));
     assert_eq!(host.policy_signing.unwrap().keys, [Path::new("/ops.pub"), Path::new("/lab.pub")]);
     assert_eq!((host.floor.landlock, host.standby), (5, false));
-    assert_eq!(host.audit, Audit { budget: 1 << 30, on_full: OnFull::Halt, privacy: Privacy { paths: Class::Drop, graphs: Class::Hmac } });
+    assert_eq!(
+        host.audit,
+        Audit {
+            budget: 1 << 30,
+            on_full: OnFull::Halt,
+            counter: Counter::None,
+            privacy: Privacy { paths: Class::Drop, graphs: Class::Hmac }
+        }
+    );
     let own = parse_host("edgeguard.toml", "version = 1\n[control]\nsocket = \"/x.sock\"\n").unwrap();
     assert_eq!(own.control, Path::new("/x.sock"));
 }

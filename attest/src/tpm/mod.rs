@@ -33,8 +33,10 @@ use crate::state::CounterError;
 pub const TPM_DEVICE: &str = "/dev/tpmrm0";
 use crate::state::CounterKind;
 
-/// The index of the counter.
+/// The index of the counter to which what admission remembers is bound.
 const INDEX: u32 = 0x0180_4547;
+/// The index of the counter that says how new the journal is.
+const JOURNAL_INDEX: u32 = 0x0180_4548;
 /// The longest authorization that a TPM takes, in bytes: the size of the largest digest.
 const MAX_AUTH: usize = 64;
 
@@ -71,9 +73,11 @@ pub enum TpmError {
     },
     /// The index is not the counter that it was, or is gone.
     #[error(
-        "TPM index {INDEX:#010x} is not the counter of this host: {why}; somebody removed or replaced it, or another TPM is in its place"
+        "TPM index {index:#010x} is not the counter of this host: {why}; somebody removed or replaced it, or another TPM is in its place"
     )]
     Foreign {
+        /// The index.
+        index: u32,
         /// What is there instead.
         why: String,
     },
@@ -105,6 +109,7 @@ impl From<TpmError> for CounterError {
 #[derive(Debug)]
 pub struct TpmCounter {
     path: PathBuf,
+    index: u32,
     owner_auth: Zeroizing<Vec<u8>>,
     /// The trait reads by `&self`; a counter is used by one thread at a time.
     inner: RefCell<Inner>,
@@ -125,7 +130,19 @@ impl TpmCounter {
     /// # Errors
     /// [`TpmError`].
     pub fn open(path: &Path) -> Result<Self, TpmError> {
-        let counter = Self { path: path.to_owned(), owner_auth: Zeroizing::default(), inner: RefCell::default() };
+        Self::open_index(path, INDEX)
+    }
+
+    /// The same, for the counter of the journal, `0x01804548`.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn open_for_journal(path: &Path) -> Result<Self, TpmError> {
+        Self::open_index(path, JOURNAL_INDEX)
+    }
+
+    fn open_index(path: &Path, index: u32) -> Result<Self, TpmError> {
+        let counter = Self { path: path.to_owned(), index, owner_auth: Zeroizing::default(), inner: RefCell::default() };
         counter.written()?;
         Ok(counter)
     }
@@ -144,16 +161,17 @@ impl TpmCounter {
 
     /// Whether the index is there and was raised; nothing if it is not there.
     fn written(&self) -> Result<Option<bool>, TpmError> {
-        let command = Command::ReadPublic { index: INDEX };
+        let command = Command::ReadPublic { index: self.index };
         match self.ask(command)? {
             Ok(parameters) => {
-                let written = wire::written(&parameters, INDEX).map_err(|error| TpmError::Foreign { why: error.to_string() })?;
+                let written = wire::written(&parameters, self.index)
+                    .map_err(|error| TpmError::Foreign { index: self.index, why: error.to_string() })?;
                 self.inner.borrow_mut().seen = true;
                 Ok(Some(written))
             }
             Err(code) if no_such_handle(code) => {
                 if self.inner.borrow().seen {
-                    return Err(TpmError::Foreign { why: "it was there, and is gone".into() });
+                    return Err(TpmError::Foreign { index: self.index, why: "it was there, and is gone".into() });
                 }
                 Ok(None)
             }
@@ -162,7 +180,7 @@ impl TpmCounter {
     }
 
     fn value(&self) -> Result<u64, TpmError> {
-        let command = Command::Read { index: INDEX };
+        let command = Command::Read { index: self.index };
         let parameters = self.ask(command)?.map_err(|code| refused(command, code))?;
         wire::value(&parameters).map_err(|error| TpmError::Response { command: command.name(), why: error.to_string() })
     }
@@ -219,10 +237,10 @@ impl Counter for TpmCounter {
 
     fn increment(&mut self) -> Result<u64, CounterError> {
         if self.written()?.is_none() {
-            self.tell(Command::DefineSpace { index: INDEX, owner_auth: &self.owner_auth })?;
+            self.tell(Command::DefineSpace { index: self.index, owner_auth: &self.owner_auth })?;
             self.inner.borrow_mut().seen = true;
         }
-        self.tell(Command::Increment { index: INDEX })?;
+        self.tell(Command::Increment { index: self.index })?;
         Ok(self.value()?)
     }
 }

@@ -24,6 +24,7 @@ use super::checkpoint;
 use super::received;
 use super::stamp;
 use super::stamp::Stamped;
+use super::tpm;
 use crate::ExitCode;
 use crate::control::Socket;
 use crate::output;
@@ -62,6 +63,9 @@ pub(crate) struct VerifyArgs {
     live: bool,
     #[command(flatten)]
     socket: Socket,
+    /// Also ask this machine's TPM whether the journal is the newest: for journals with `audit.counter = "tpm"`. Another device: `--tpm=PATH`.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = edgeguard_attest::TPM_DEVICE)]
+    tpm: Option<PathBuf>,
     /// Read every call too, also those that a seal covers.
     #[arg(long)]
     contents: bool,
@@ -80,6 +84,7 @@ Examples:
   edgeguard audit verify --key gw-7.key --anchors received.jsonl    against what the SIEM received
   edgeguard audit verify --anchors gw-7.cosigned --witness a.key --witness b.key --witness c.key --witnesses 2
   edgeguard audit verify --anchors gw-7.anchor --tsa authority.pem  and what a timestamp authority saw
+  edgeguard audit verify --tpm                                      and this machine's TPM: the disk was not set back
   edgeguard audit verify --live --key gw-7.key                      and against the running daemon: nothing is cut off its end
 
 The verdict stands on the first line and in the exit code: 0 all that was asked for holds, 6 an unfinished end, 7 tampered with,
@@ -119,18 +124,32 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
         progress.show(|| format!("checked {done} of {of} frames"));
     });
     progress.end();
+    let counter = match args.tpm.as_deref().map(|device| tpm::ask(device, &args.place.dir)).transpose() {
+        Ok(counter) => counter,
+        Err(error) => {
+            output::error(&error);
+            return ExitCode::Usage;
+        }
+    };
     if args.json {
         let mut json = serde_json::to_value(&found).unwrap_or_default();
         if let Some(fields) = json.as_object_mut() {
             let stamps = good(&found, &stamped)
                 .map(|stamp| serde_json::json!({ "frames": stamp.frames, "time": stamp.time.to_string(), "authority": stamp.authority }));
             fields.insert("stamps".to_owned(), stamps.collect());
+            if let Some(counter) = &counter {
+                fields.insert("counter".to_owned(), counter.to_json());
+            }
         }
         output::data(&format!("{json}\n"));
     } else {
         output::data(&words(&found, &stamped, args.key.is_some()));
+        if let Some(counter) = &counter {
+            output::data(&format!("counter  {}\n", counter.words()));
+        }
     }
     match found.verdict {
+        Verdict::Ok if counter.as_ref().is_some_and(|counter| !counter.is_newest()) => ExitCode::Tampered,
         Verdict::Ok => code(found.assurance, required(args)),
         Verdict::Incomplete { .. } => ExitCode::Incomplete,
         Verdict::Tampered { .. } => ExitCode::Tampered,

@@ -106,6 +106,12 @@ fn words(event: &Event) -> String {
                 duration(*closed_ns)
             )
         }
+        Event::JournalCounted { value, accepted } => {
+            let value =
+                value.map_or("is bound to a counter in the TPM".to_owned(), |value| format!("is number {value} of the TPM's counter"));
+            let accepted = accepted.as_ref().map_or(String::new(), |why| format!("; that it is not the newest was accepted: {why}"));
+            format!("journal {value}{accepted}")
+        }
         Event::CallsOnlyCounted { reason, from } => format!("calls are only counted from number {from} on: {reason}"),
         Event::CallsKeptAgain { from, only_counted } => {
             format!("every call is written again from number {from} on; {only_counted} were only counted")

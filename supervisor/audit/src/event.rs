@@ -350,6 +350,16 @@ pub enum Event {
         /// How many were only counted.
         only_counted: u64,
     },
+    /// The journal's state gets a number outside its disk: a counter in the TPM is raised to this value as soon as this is on the disk and sealed. An older
+    /// copy of the disk does not know the number.
+    JournalCounted {
+        /// The value; none when the counter is about to be raised for the first time, and its value is not known before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<u64>,
+        /// Why the journal goes on though the counter says that it is not the newest: an operator's word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accepted: Option<String>,
+    },
     /// Counts of calls fill their share of the journal's budget: from here on, they are of longer times. They stay exact.
     AuditDegraded {
         /// How long a time each count is of, in seconds.
@@ -437,6 +447,7 @@ impl Event {
             | Self::JournalReserveRemade { .. }
             | Self::JournalResumed { .. }
             | Self::CallsOnlyCounted { .. }
+            | Self::JournalCounted { .. }
             | Self::CallsKeptAgain { .. }
             | Self::AuditDegraded { .. }
             | Self::AuditRestored { .. }

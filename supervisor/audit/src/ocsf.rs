@@ -463,6 +463,15 @@ fn event(event: &Event) -> Draft {
             let draft = Draft::new(Class::Entity, (3, "Update"), "journal-resumed", fields).failed(reason);
             if *unkept == 0 && *lost == 0 { draft } else { Draft { severity: Severity::High, ..draft } }
         }
+        Event::JournalCounted { value, accepted } => {
+            let entity = json!({ "name": "journal", "type_id": 99, "type": "Journal", "data": { "tpm_counter": value } });
+            let fields = json!({ "entity": entity, "actor": daemon });
+            let draft = Draft::new(Class::Entity, (3, "Update"), "journal-counted", fields);
+            match accepted {
+                Some(why) => Draft { severity: Severity::High, ..draft.failed(why) },
+                None => draft,
+            }
+        }
         Event::CallsOnlyCounted { reason, from } => {
             let entity = json!({ "name": "calls", "type_id": 99, "type": "Journal", "data": { "from": from } });
             let fields = json!({ "entity": entity, "actor": daemon });

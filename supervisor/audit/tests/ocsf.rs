@@ -179,6 +179,8 @@ fn events() -> Vec<Event> {
         Event::AuditRestored { window_s: 1, bytes: 9 << 20, share: 32 << 20 },
         Event::CallsOnlyCounted { reason: "No space left on device".into(), from: 70_000 },
         Event::CallsKeptAgain { from: 90_000, only_counted: 20_000 },
+        Event::JournalCounted { value: Some(17), accepted: None },
+        Event::JournalCounted { value: Some(19), accepted: Some("restored from the backup of Monday".into()) },
     ]
 }
 

@@ -44,6 +44,8 @@ use rustix::event::Timespec;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
 
+use crate::counted::Bound;
+use crate::counted::Raised;
 use crate::invoke::Records;
 use crate::ledger::budget::Budget;
 use crate::ledger::closed::Closed;
@@ -95,6 +97,7 @@ enum Command {
     Stats(oneshot::Sender<edgeguard_audit::Stats>),
     Attest { nonce: Vec<u8>, reply: oneshot::Sender<Result<String, LedgerError>> },
     Erase(Box<Erasing>, oneshot::Sender<Result<Erased, LedgerError>>),
+    Raised(Raised),
     Stop,
 }
 
@@ -117,6 +120,18 @@ impl Ledger {
     /// # Errors
     /// The kernel gives no thread or no eventfd.
     pub fn start(journal: Journal, privacy: PrivacyKey) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        Self::start_bound(journal, privacy, None)
+    }
+
+    /// The same, with the counter that the journal is bound to.
+    ///
+    /// # Errors
+    /// As [`Ledger::start`].
+    pub fn start_bound(
+        journal: Journal,
+        privacy: PrivacyKey,
+        bound: Option<Bound>,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             wake,
@@ -129,8 +144,8 @@ impl Ledger {
             budgets: Mutex::default(),
         });
         let (commands, inbox) = mpsc::channel();
-        let clerk =
-            Clerk { journal, inbox, own: commands.clone(), shared: Arc::clone(&shared), dirty: false, repeats: false, closed: None };
+        let (own, to) = (commands.clone(), Arc::clone(&shared));
+        let clerk = Clerk { journal, inbox, own, shared: to, dirty: false, repeats: false, closed: None, bound };
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || clerk.run())?;
         Ok((Self { commands, shared, next: AtomicU64::new(1), privacy: Arc::new(privacy) }, thread))
     }
@@ -320,6 +335,8 @@ struct Clerk {
     repeats: bool,
     /// Since when and why the disk takes nothing.
     closed: Option<Closed>,
+    /// The counter that says how new the journal is.
+    bound: Option<Bound>,
 }
 
 impl Clerk {
@@ -331,6 +348,7 @@ impl Clerk {
             self.drain_all();
             stop |= self.obey_all();
             self.try_again(stop);
+            self.count();
             if self.closed.is_none() && (stop || self.dirty || self.journal.sync_due().is_some_and(|due| due.is_zero())) {
                 self.dirty = false;
                 self.keep(if stop { Journal::sync } else { Journal::flush });
@@ -338,10 +356,23 @@ impl Clerk {
         }
         if let Some(closed) = &self.closed {
             closed.complain(&self.journal.stats());
+        } else if let Some(bound) = self.bound.take()
+            && let Err(error) = bound.end(&mut self.journal)
+        {
+            tracing::error!(error = crate::chain(&error), "the journal's counter was not raised at the end");
         }
         if let Err(error) = self.journal.close() {
             tracing::error!(error = crate::chain(&error), "the journal does not close in order");
         }
+    }
+
+    /// Raises the counter when its time has come.
+    fn count(&mut self) {
+        let Some(mut bound) = self.bound.take_if(|bound| bound.due().is_zero()) else { return };
+        let own = self.own.clone();
+        // Whoever has the other end is gone when the daemon ends.
+        self.keep(|journal| bound.raise(journal, move |raised| drop(own.send(Command::Raised(raised)))));
+        self.bound = Some(bound);
     }
 
     /// Sleeps until a command, a doorbell, the time to write to the disk, or, while guests run, the clock.
@@ -352,7 +383,8 @@ impl Clerk {
         fds.extend(sources.iter().map(|rings| PollFd::new(&rings.doorbell, PollFlags::IN)));
         let busy = self.shared.active.load(Ordering::Acquire) > 0;
         let due = if self.closed.is_some() { Some(closed::TRY_AGAIN) } else { self.journal.sync_due() };
-        let limit = busy.then_some(TICK).into_iter().chain(self.repeats.then_some(denials::EVERY)).chain(due).min();
+        let counts = self.bound.as_ref().map(Bound::due);
+        let limit = busy.then_some(TICK).into_iter().chain(self.repeats.then_some(denials::EVERY)).chain(due).chain(counts).min();
         let limit = limit.map(|limit| Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(1), tv_nsec: limit.subsec_nanos().into() });
         let _ = rustix::event::poll(&mut fds, limit.as_ref());
         let mut count = [0; 8];
@@ -389,6 +421,11 @@ impl Clerk {
             Command::Attest { nonce, reply } => {
                 let answer = self.journal.attest(&nonce).map_err(|error| LedgerError::Closed(crate::chain(&error)));
                 let _ = reply.send(answer);
+            }
+            Command::Raised(raised) => {
+                if let Some(bound) = &mut self.bound {
+                    bound.returned(raised);
+                }
             }
             Command::Erase(erasing, reply) => {
                 let Erasing { what, reason, by, dry_run } = *erasing;

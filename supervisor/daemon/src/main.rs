@@ -9,15 +9,19 @@ use std::process::ExitCode;
 
 use edgeguardd::startup;
 use edgeguardd::startup::StartupError;
+use lexopt::ValueExt as _;
 use tracing_subscriber::EnvFilter;
 
 const HELP: &str = "\
 edgeguardd: the Edgeguard supervisor daemon
 
-Usage: edgeguardd [--config FILE]
+Usage: edgeguardd [--config FILE] [--accept-journal REASON]
 
 Options:
   --config FILE  the host's file [default: /etc/edgeguard/edgeguard.toml; absent means defaults]
+  --accept-journal REASON
+                 go on with a journal that the TPM's counter calls old, as after a restored backup; the reason stands in the
+                 journal, and the flag is for one start by hand: `audit.counter` in the host's file
   --version      print the version
   --help         print this
 
@@ -29,8 +33,8 @@ Exit codes: 0 stopped when told to; 2 usage, or a host file that is not valid; 4
 ";
 
 fn main() -> ExitCode {
-    let config = match arguments() {
-        Ok(Some(config)) => config,
+    let Arguments { config, accepted } = match arguments() {
+        Ok(Some(arguments)) => arguments,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edgeguardd: {error}\n\n{HELP}");
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     start_log();
-    match load(&config).and_then(serve) {
+    match load(&config).and_then(|host| serve(host, accepted.as_deref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", edgeguardd::chain(&error));
@@ -51,12 +55,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Option<PathBuf>, lexopt::Error> {
+struct Arguments {
+    config: PathBuf,
+    accepted: Option<String>,
+}
+
+fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     let mut config = PathBuf::from("/etc/edgeguard/edgeguard.toml");
+    let mut accepted = None;
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             lexopt::Arg::Long("config") => config = parser.value()?.into(),
+            lexopt::Arg::Long("accept-journal") => accepted = Some(parser.value()?.parse_with(reason)?),
             lexopt::Arg::Long("version") => {
                 println!("edgeguardd {}", env!("CARGO_PKG_VERSION"));
                 return Ok(None);
@@ -68,7 +79,11 @@ fn arguments() -> Result<Option<PathBuf>, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Some(config))
+    Ok(Some(Arguments { config, accepted }))
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("expected a reason") } else { Ok(text.to_owned()) }
 }
 
 /// Under systemd the journal has its own clock and no colours.
@@ -95,8 +110,8 @@ fn load(config: &std::path::Path) -> Result<edgeguard_policy::HostConfig, Startu
 }
 
 /// One thread for everything but the journal: children die with the thread that made them, so it is the main one.
-fn serve(host: edgeguard_policy::HostConfig) -> Result<(), StartupError> {
+fn serve(host: edgeguard_policy::HostConfig, accepted: Option<&str>) -> Result<(), StartupError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| StartupError::Kernel("the runtime", error))?;
-    runtime.block_on(startup::run(host))
+    runtime.block_on(startup::run(host, accepted))
 }

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgeguard_attest::Counter;
+use edgeguard_attest::TPM_DEVICE;
+use edgeguard_attest::TpmCounter;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
@@ -25,6 +28,9 @@ use crate::compiler::CompileError;
 use crate::compiler::Compiler;
 use crate::control;
 use crate::control::Control;
+use crate::counted;
+use crate::counted::Bound;
+use crate::counted::CountedError;
 use crate::events;
 use crate::graphs::Graphs;
 use crate::ledger::Ledger;
@@ -58,6 +64,9 @@ pub enum StartupError {
     /// The journal.
     #[error("the journal does not open")]
     Journal(#[from] edgeguard_audit::JournalError),
+    /// The counter that the journal is bound to.
+    #[error("the journal cannot be gone on with")]
+    Counted(#[from] CountedError),
     /// The compiler: the first child, so this is where a host that cannot confine shows.
     #[error("the compiler does not start: this host may not give what confinement needs; `edgeguard doctor` says which")]
     Compiler(#[from] CompileError),
@@ -72,11 +81,11 @@ pub enum StartupError {
     Kernel(&'static str, #[source] std::io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. `accepted` says why a journal that the TPM's counter calls old is gone on with all the same.
 ///
 /// # Errors
 /// [`StartupError`]: the daemon did not come up.
-pub async fn run(host: HostConfig) -> Result<(), StartupError> {
+pub async fn run(host: HostConfig, accepted: Option<&str>) -> Result<(), StartupError> {
     // 1. Ourselves: no root, nothing to gain by an exec, nothing to read for a process of the same user.
     if rustix::process::geteuid().is_root() {
         return Err(StartupError::Root);
@@ -89,14 +98,30 @@ pub async fn run(host: HostConfig) -> Result<(), StartupError> {
     make_dir("the state directory", &host.state_dir)?;
     make_dir("the runtime directory", &host.runtime_dir)?;
     let keys = journal_keys(&host.state_dir)?;
-    let (journal, recovery) = Journal::open_with(
-        &host.state_dir.join("audit"),
+    let audit = host.state_dir.join("audit");
+    let (mut journal, recovery) = Journal::open_with(
+        &audit,
         &origin(),
-        Options { budget: Some(host.audit.budget), reserve: Some(RESERVE), summarize: host.audit.on_full == OnFull::Summarize, ..Options::sealed(keys) },
+        Options {
+            budget: Some(host.audit.budget),
+            reserve: Some(RESERVE),
+            summarize: host.audit.on_full == OnFull::Summarize,
+            ..Options::sealed(keys)
+        },
     )?;
     // Under the journal's lock, so that no two daemons make it.
     let privacy = PrivacyKey::load(&host.state_dir.join(JOURNAL_KEYS))?;
-    let (ledger, clerk) = Ledger::start(journal, privacy).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
+    let bound = match host.audit.counter {
+        edgeguard_policy::Counter::None => None,
+        edgeguard_policy::Counter::Tpm => {
+            let counter = TpmCounter::open_for_journal(Path::new(TPM_DEVICE)).map_err(|error| CountedError::Counter(error.into()))?;
+            let mut counter: Box<dyn Counter> = Box::new(counter);
+            let value = counted::begin(&mut journal, &audit, &mut *counter, accepted)?;
+            Some(Bound::new(counter, value))
+        }
+    };
+    let (ledger, clerk) =
+        Ledger::start_bound(journal, privacy, bound).map_err(|error| StartupError::Kernel("the journal's thread", error))?;
     let ledger = Arc::new(ledger);
     tracing::info!(?recovery, "journal open");
     ledger.record(events::daemon_started()).await?;

@@ -3,6 +3,8 @@
 //! Runs in: exporter, CLI.
 //! Does not: trust a receiver's copy. A line is bounded before it is parsed, and whose signature a checkpoint needs is [`crate::verify()`]'s to say.
 
+pub mod counted;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
