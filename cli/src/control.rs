@@ -404,15 +404,21 @@ fn status_in_words(status: &Value) -> String {
     }
     for graph in status["graphs"].as_array().into_iter().flatten() {
         let process = &graph["process"];
-        let _ = writeln!(
-            text,
-            "graph {}  {} by {} · pid {} · {} resident",
-            word(&graph["name"]),
-            word(&graph["state"]),
-            word(&graph["engine"]),
-            process["pid"],
-            mib(&process["resident"])
-        );
+        if process.is_object() {
+            let _ = writeln!(
+                text,
+                "graph {}  {} by {} · pid {} · {} resident",
+                word(&graph["name"]),
+                word(&graph["state"]),
+                word(&graph["engine"]),
+                process["pid"],
+                mib(&process["resident"])
+            );
+        } else {
+            // Without a process there is no engine to name and no memory to count.
+            let why = if graph["state"] == "standing-by" { "no process until a module wants it" } else { "no process" };
+            let _ = writeln!(text, "graph {}  {} · {why}", word(&graph["name"]), word(&graph["state"]));
+        }
     }
     for file in status["refused_policy_files"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "\npolicy file {} is refused:\n{}", word(&file["file"]), word(&file["reason"]));
@@ -443,3 +449,27 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The longest frame the daemon sends.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_graph_without_a_process_has_none_in_the_status() {
+        let process = json!({ "pid": 7, "resident": 350_000_000 });
+        let status = json!({ "modules": [], "graphs": [
+            { "name": "chat", "state": "serving", "engine": "llama.cpp 1", "process": process },
+            { "name": "later", "state": "standing-by", "engine": null, "process": null },
+            { "name": "gone", "state": "down", "engine": null, "process": null },
+        ] });
+        let text = status_in_words(&status);
+        let graphs: Vec<&str> = text.lines().filter(|line| line.starts_with("graph ")).collect();
+        insta::assert_snapshot!(graphs.join("\n"), @r"
+        graph chat  serving by llama.cpp 1 · pid 7 · 333.8 MiB resident
+        graph later  standing-by · no process until a module wants it
+        graph gone  down · no process
+        ");
+    }
+}
