@@ -125,5 +125,6 @@ fn load_weak_filter(profile: &Profile) -> Result<Report, Box<dyn Error>> {
         seccomp_rules: filters.rules(),
         threads: 1,
         self_test: Vec::new(),
+        exceptions: Vec::new(),
     })
 }
