@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-for program in edgeguard edgeguardd edgeguard-compile edgeguard-worker edgeguard-graph edgeguard-language edgeguard-onnxruntime edgeguard-export; do
+for program in edgeguard edgeguardd edgeguard-compile edgeguard-worker edgeguard-graph edgeguard-language edgeguard-onnxruntime edgeguard-openvino edgeguard-export; do
     [ -x "$from/$program" ] || fail "\`$from/$program\` is not there; build it with: cargo build --release --workspace --bins"
 done
 
@@ -38,6 +38,7 @@ put 0755 "$from/edgeguard-worker" /usr/libexec/edgeguard/edgeguard-worker
 put 0755 "$from/edgeguard-graph" /usr/libexec/edgeguard/edgeguard-graph
 put 0755 "$from/edgeguard-language" /usr/libexec/edgeguard/edgeguard-language
 put 0755 "$from/edgeguard-onnxruntime" /usr/libexec/edgeguard/edgeguard-onnxruntime
+put 0755 "$from/edgeguard-openvino" /usr/libexec/edgeguard/edgeguard-openvino
 put 0755 "$from/edgeguard-export" /usr/libexec/edgeguard/edgeguard-export
 
 put 0644 "$here/systemd/edgeguardd.service" /usr/lib/systemd/system/edgeguardd.service

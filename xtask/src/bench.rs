@@ -65,6 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "edgeguard-graph",
             "edgeguard-language",
             "edgeguard-onnxruntime",
+            "edgeguard-openvino",
         ],
     )?;
     house.edgeguard(&house.path("-"), &["keygen", "--out", "keys/acme"], "")?.exits(0)?;
@@ -95,7 +96,7 @@ fn all(house: &House, offline: bool) -> Result<Vec<Row>> {
         Ok(model) => cases.push(case("magika", &model, 5)),
         Err(failure) => shell::note(format!("left out, a model of some milliseconds: {failure}")),
     }
-    rows.extend(engines::compare(house, "models-of-all", &cases, None)?);
+    rows.extend(engines::compare(house, "models-of-all", &cases, &engines::Libraries::default())?);
     rows.push(shell::step("recording", || running::recording(house))?);
     rows.extend(shell::step("the journal's pipeline", tools::pipeline)?);
     rows.push(shell::step("verifying", || tools::verify(house))?);

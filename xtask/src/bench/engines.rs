@@ -31,7 +31,7 @@ use crate::shell;
 pub struct Case {
     /// The model's name, in rows and as a module's.
     pub name: &'static str,
-    /// `rten` or `onnxruntime`, as policies have it.
+    /// `rten`, `onnxruntime` or `openvino`, as policies have it.
     pub engine: &'static str,
     /// The model.
     pub model: PathBuf,
@@ -64,24 +64,31 @@ pub fn run(house: &House, offline: bool, only: Option<&str>) -> Result<Vec<Row>>
     if !offline {
         let _ = models::engines().map_err(|failure| left_out("ONNX Runtime and MiniLM", &failure));
     }
-    let (library, minilm) = (fetched(LIBRARY), fetched(MINILM));
+    let (libraries, minilm) = (Libraries { onnxruntime: fetched(LIBRARY), openvino: fetched(FOLDER_OF_OPENVINO) }, fetched(MINILM));
     for threads in [1, 2] {
         let case = |name, engine, model: &Path, free, batch| Case { name, engine, model: model.to_owned(), free, threads, batch };
         cases.push(case(if small.real { "silero" } else { "tiny-vad" }, "rten", &small.path, "", 100));
         cases.extend(magika.iter().map(|magika| case("magika", "rten", &magika.path, "", 8)));
+        if libraries.openvino.is_some() {
+            cases.push(case("silero", "openvino", &small.path, "", 100));
+            cases.extend(magika.iter().map(|magika| case("magika", "openvino", &magika.path, "", 8)));
+            let lengths = [("minilm-16", "1,16", 8), ("minilm-128", "1,128", 3)];
+            let pairs = minilm.iter().flat_map(|minilm| lengths.map(|length| (minilm, length)));
+            cases.extend(pairs.map(|(minilm, (name, free, batch))| case(name, "openvino", minilm, free, batch)));
+        }
         for (name, free, batch) in [("minilm-16", "1,16", 8), ("minilm-128", "1,128", 3)] {
             cases.extend(minilm.iter().map(|minilm| case(name, "rten", minilm, free, batch)));
-            if library.is_some() {
+            if libraries.onnxruntime.is_some() {
                 cases.extend(minilm.iter().map(|minilm| case(name, "onnxruntime", minilm, free, batch)));
             }
         }
     }
-    if library.is_none() || minilm.is_none() {
-        shell::note("left out, ONNX Runtime and MiniLM: `cargo xtask models --engines` fetches them");
+    if libraries.onnxruntime.is_none() || libraries.openvino.is_none() || minilm.is_none() {
+        shell::note("left out, ONNX Runtime, OpenVINO or MiniLM: `cargo xtask models --engines` fetches them");
     }
     cases.retain(|case| wants(&case.words()));
     if !cases.is_empty() {
-        rows.extend(compare(house, FOLDER, &cases, library.as_deref())?);
+        rows.extend(compare(house, FOLDER, &cases, &libraries)?);
     }
     let threads: Vec<u32> = THREADS.into_iter().filter(|threads| wants(&language_words(*threads))).collect();
     if !threads.is_empty() {
@@ -97,8 +104,8 @@ pub fn run(house: &House, offline: bool, only: Option<&str>) -> Result<Vec<Row>>
 }
 
 /// Computes of all cases, under one daemon.
-pub fn compare(house: &House, folder: &'static str, cases: &[Case], library: Option<&Path>) -> Result<Vec<Row>> {
-    configure(house, folder, library)?;
+pub fn compare(house: &House, folder: &'static str, cases: &[Case], libraries: &Libraries) -> Result<Vec<Row>> {
+    configure(house, folder, libraries)?;
     for case in cases {
         let inputs = bare(&["describe", &text(&case.model), case.free])?;
         let graph = format!("encoding = \"onnx\"\nengine = {:?}\nthreads = {}\ncomputes = 1\n", case.engine, case.threads);
@@ -107,7 +114,7 @@ pub fn compare(house: &House, folder: &'static str, cases: &[Case], library: Opt
     let daemon = Daemon::start(house, folder)?;
     let mut rows = Vec::new();
     for case in cases {
-        let row = shell::step(&case.words(), || one(case, &daemon, library)).map_err(|failure| daemon.explain(failure))?;
+        let row = shell::step(&case.words(), || one(case, &daemon, libraries)).map_err(|failure| daemon.explain(failure))?;
         // At once, too: the whole takes minutes.
         shell::note(row.text());
         rows.push(row);
@@ -116,10 +123,11 @@ pub fn compare(house: &House, folder: &'static str, cases: &[Case], library: Opt
     Ok(rows)
 }
 
-fn one(case: &Case, daemon: &Daemon, library: Option<&Path>) -> Result<Row> {
-    let engine = match (case.engine, library) {
-        ("onnxruntime", Some(library)) => text(library),
-        (engine, _) => engine.to_owned(),
+fn one(case: &Case, daemon: &Daemon, libraries: &Libraries) -> Result<Row> {
+    let engine = match case.engine {
+        "onnxruntime" => libraries.onnxruntime.as_deref().map_or_else(|| case.engine.to_owned(), text),
+        "openvino" => libraries.openvino.as_deref().map_or_else(|| case.engine.to_owned(), text),
+        engine => engine.to_owned(),
     };
     let mut native = Native::start(&["model", &engine, &text(&case.model), case.free, &case.threads.to_string(), &case.batch.to_string()])?;
     let per = |ending: &Value, key: &str| ending[key].as_f64().unwrap_or_default() / f64::from(case.batch);
@@ -164,7 +172,7 @@ fn one(case: &Case, daemon: &Daemon, library: Option<&Path>) -> Result<Row> {
 
 /// A prompt and an answer, token by token.
 fn language(house: &House, model: &Model, all: &[u32]) -> Result<Vec<Row>> {
-    configure(house, "language", None)?;
+    configure(house, "language", &Libraries::default())?;
     for threads in all {
         let graph = format!("encoding = \"gguf\"\nthreads = {threads}\ncontext = 512\ncontexts = 2\n");
         install(house, "language", &format!("chat-{threads}"), &guests::language(GRAPH, &prompt(), TOKENS), &model.path, &graph)?;
@@ -239,10 +247,30 @@ fn prompt() -> String {
     "The quick brown fox jumps over the lazy dog, and the dog does not mind it at all. ".repeat(7)
 }
 
-/// A daemon's folder, with the library in its host file.
-pub fn configure(house: &House, folder: &str, library: Option<&Path>) -> Result<()> {
+/// Engines that are no part of the product.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    /// A library.
+    pub onnxruntime: Option<PathBuf>,
+    /// A folder of them.
+    pub openvino: Option<PathBuf>,
+}
+
+/// A daemon's folder, with the libraries in its host file.
+pub fn configure(house: &House, folder: &str, libraries: &Libraries) -> Result<()> {
     Daemon::configure(house, folder, "bin", true)?;
-    if let Some(library) = library {
+    if let Some(from) = &libraries.openvino {
+        house.folder("models/openvino")?;
+        let file = format!("{folder}/edgeguard.toml");
+        let mut host = String::from_utf8_lossy(&place::get(&house.path(&file))?).into_owned();
+        let _ = write!(host, "\n[engines.openvino]\nfolder = {:?}\n\n[engines.openvino.files]\n", text(&house.path("models/openvino")));
+        for name in crate::models::openvino_files() {
+            let brought = house.bring(&from.join(name), &format!("models/openvino/{name}"), 0o644)?;
+            let _ = writeln!(host, "{name:?} = {:?}", place::sha256(&place::get(&brought)?));
+        }
+        house.write(&file, host.as_bytes())?;
+    }
+    if let Some(library) = &libraries.onnxruntime {
         let brought = house.bring(library, "models/libonnxruntime.so", 0o644)?;
         let file = format!("{folder}/edgeguard.toml");
         let mut host = String::from_utf8_lossy(&place::get(&house.path(&file))?).into_owned();
@@ -291,6 +319,7 @@ fn text(path: &Path) -> String {
 /// The graph's name in all these policies.
 pub const GRAPH: &str = "model";
 const FOLDER: &str = "engines";
+const FOLDER_OF_OPENVINO: &str = "engines/openvino";
 const LIBRARY: &str = "engines/libonnxruntime.so.1.32.0";
 const MINILM: &str = "models/minilm_int8.onnx";
 /// Turns of both sides.

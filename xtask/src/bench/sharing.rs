@@ -23,7 +23,7 @@ use crate::failure::Result;
 
 /// Measures with a BERT of 16 words on the engine that is built in, one compute at a time.
 pub fn sixteen(house: &House, model: &Path) -> Result<Vec<Row>> {
-    engines::configure(house, FOLDER, None)?;
+    engines::configure(house, FOLDER, &engines::Libraries::default())?;
     let inputs = bare(&["describe", &model.display().to_string(), "1,16"])?;
     let guest = guests::compute(GRAPH, &inputs, BATCH)?;
     let names: Vec<String> = (0..MODULES).map(|number| format!("shares-{number}")).collect();

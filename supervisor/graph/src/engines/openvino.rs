@@ -282,6 +282,7 @@ impl Graph for OvGraph {
         let Place { request, compiled } = &mut *place;
         for (index, (tensor, ty)) in inputs.into_iter().zip(&self.types).enumerate() {
             let wrong = |error: String| nn_error(NnCode::InvalidArgument, format!("input {index}: {error}"));
+            within_32_bits(&tensor.data).map_err(wrong)?;
             // A shape without dimensions can only be had from who has one.
             let shape = if tensor.dims.is_empty() { scalar(compiled, index) } else { shape(&tensor.dims) };
             let given = shape.map_err(words).and_then(|shape| given(&tensor, *ty, &shape)).map_err(wrong)?;
@@ -355,6 +356,15 @@ fn served(element: ElementType) -> Option<TensorType> {
         ElementType::I64 => TensorType::I64,
         _ => return None,
     })
+}
+
+/// The library takes 64-bit integers, and computes with 32 bits without a word.
+fn within_32_bits(data: &Data) -> Result<(), String> {
+    let Data::I64(elements) = data else { return Ok(()) };
+    match elements.iter().find(|element| i32::try_from(**element).is_err()) {
+        Some(beyond) => Err(format!("{beyond} does not fit 32 bits, in which {NAME} computes 64-bit integers")),
+        None => Ok(()),
+    }
 }
 
 fn shape(dims: &[u32]) -> Result<Shape, InferenceError> {
