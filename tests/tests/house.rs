@@ -21,6 +21,8 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("rten", &["edgeguard-graph", "edgeguard-bench"]),
     ("rten-tensor", &["edgeguard-graph", "edgeguard-bench"]),
     ("rten-onnx", &["edgeguard-graph"]),
+    ("openvino", &["edgeguard-graph"]),
+    ("openvino-sys", &["edgeguard-graph"]),
     ("llama-cpp-sys-2", &["edgeguard-language"]),
     ("landlock", &["edgeguard-sandbox"]),
     ("seccompiler", &["edgeguard-sandbox"]),
@@ -115,7 +117,8 @@ const NO_IO: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Where `unsafe` may stand: folders, and single files with the number of times.
-const UNSAFE_FOLDERS: &[&str] = &["supervisor/sandbox/src/sys/", "supervisor/language/src/sys/", "supervisor/torch/src/sys/", "guest-sdk/src/sys/"];
+const UNSAFE_FOLDERS: &[&str] =
+    &["supervisor/sandbox/src/sys/", "supervisor/language/src/sys/", "supervisor/torch/src/sys/", "guest-sdk/src/sys/"];
 const UNSAFE_FILES: &[(&str, usize)] = &[
     // The wasm engine's own interface asks for these: native code is vouched for, and its pages are handed over.
     ("supervisor/engine/src/load.rs", 2),

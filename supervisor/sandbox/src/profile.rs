@@ -22,6 +22,7 @@ pub enum Role {
     /// One TorchScript model, on libtorch, which the system's loader maps before the first line.
     Torch,
     /// One model, on OpenVINO, whose libraries are mapped before the process is hardened, and which makes machine code of a model.
+    #[serde(rename = "openvino")]
     OpenVino,
 }
 
