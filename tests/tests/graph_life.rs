@@ -92,6 +92,38 @@ fn a_graph_that_is_loaded_at_first_use_and_is_not_what_the_policy_names_fails_th
 }
 
 #[test]
+fn a_graph_that_no_policy_names_any_more_ends_and_one_that_a_policy_names_stays() {
+    let mut house = House::new();
+    let path = model(&house, &onnx::long(2));
+    house.install(&Policy::new("guest").graph("model", &path), &computes(4, 1));
+    house.install(&Policy::new("waiting").graph_by("model", &path, "encoding = \"onnx\"\nload = \"first-use\"\n"), &computes(4, 1));
+    house.start();
+    let first = house.children_named("edgeguard-graph");
+    assert_eq!((first.len(), house.status()["graphs"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(house.run("guest"), "0\n");
+    // A reload that changes nothing ends nothing, not even after the time in which one that is not named goes.
+    house.reload();
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!(house.children_named("edgeguard-graph"), first);
+    // The same model, and other bounds: another graph, and nobody wants the first.
+    house.put_policy(&Policy::new("guest").graph_by("model", &path, "encoding = \"onnx\"\nthreads = 2\n"));
+    house.reload();
+    let end = house.wait_for_event("process-exited", |event| event["pid"] == first[0]);
+    assert!(end["how"].as_str().unwrap().contains("no policy names it any more"), "{end}");
+    assert_eq!(house.run("guest"), "0\n");
+    let second = house.children_named("edgeguard-graph");
+    assert_eq!((second.len(), house.status()["graphs"].as_array().unwrap().len()), (1, 2), "the one in use, and the one that stands by");
+    assert!(house.events("graph-restarted").is_empty(), "it did not die, it was let go");
+    fs::remove_file(house.path("policy.d").join("guest.toml")).unwrap();
+    house.reload();
+    let end = house.wait_for_event("process-exited", |event| event["pid"] == second[0]);
+    assert!(end["how"].as_str().unwrap().contains("no policy names it any more"), "{end}");
+    until("the graph to go from the status", || (house.status()["graphs"].as_array().unwrap().len() == 1).then_some(()));
+    assert_eq!(house.run("waiting"), "0\n");
+    assert!(house.is_up());
+}
+
+#[test]
 fn memory_of_each_graph_is_in_the_status_and_in_the_metrics() {
     let mut house = House::new();
     let path = model(&house, &onnx::long(2));

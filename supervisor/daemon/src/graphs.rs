@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -126,8 +126,17 @@ pub struct GraphHost {
 struct Present {
     child: Arc<Child>,
     loaded: Arc<Loaded>,
-    /// It goes because nobody used it: nothing is to take its place.
-    unloaded: Arc<AtomicBool>,
+    /// Why it was let go, if it was: nothing is to take its place.
+    let_go: Arc<OnceLock<&'static str>>,
+}
+
+impl Present {
+    /// Ends the process for good.
+    fn let_go(&self, why: &'static str) {
+        // Said twice, the first counts.
+        let _ = self.let_go.set(why);
+        self.child.kill();
+    }
 }
 
 /// Where a graph stands.
@@ -248,8 +257,21 @@ impl Graphs {
         Ok(used)
     }
 
-    /// Lets graphs go that nobody used for as long as their policies say.
+    /// Lets graphs go that nobody used for as long as their policies say, and those that no policy names any more.
     pub async fn unload_idle(&self) {
+        self.hosts.lock().await.retain(|_, host| {
+            let mut present = lock(&host.present);
+            // Whoever else may come to want it holds it: a module in force, or one that is replaced and has not ended, or a worker. What is left is this
+            // table and, while there is a process, the task that waits for its end. Nobody gets another while the table is locked.
+            if Arc::strong_count(host) > 1 + usize::from(present.is_some()) {
+                return true;
+            }
+            if let Some(present) = present.take() {
+                tracing::info!(graph = host.name, pid = present.child.pid(), "graph unloaded: no policy names it any more");
+                present.let_go("no policy names it any more");
+            }
+            false
+        });
         for host in self.list().await {
             let GraphLoad::FirstUse { idle: Some(idle) } = host.key.load else { continue };
             if host.users.load(Ordering::Acquire) == 0
@@ -257,8 +279,7 @@ impl Graphs {
                 && let Some(present) = lock(&host.present).take()
             {
                 tracing::info!(graph = host.name, pid = present.child.pid(), "graph unloaded: nobody uses it");
-                present.unloaded.store(true, Ordering::Release);
-                present.child.kill();
+                present.let_go("nobody used it");
             }
         }
     }
@@ -307,7 +328,7 @@ impl Graphs {
         self.ledger.record(events::graph_loaded(host, &crate::child::escape(&loaded.engine), loaded.load_ns)).await?;
         tracing::info!(graph = host.name, pid = child.pid(), ms = loaded.load_ns / 1_000_000, "graph loaded");
         *lock(&host.last_used) = Instant::now();
-        *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded), unloaded: Arc::default() });
+        *lock(&host.present) = Some(Present { child: Arc::new(child), loaded: Arc::new(loaded), let_go: Arc::default() });
         Ok(())
     }
 
@@ -316,8 +337,8 @@ impl Graphs {
         loop {
             let Some(present) = lock(&host.present).clone() else { return };
             let (exit, cause) = watch_until_gone(&present.child).await;
-            if present.unloaded.load(Ordering::Acquire) {
-                self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, Some("nobody used it")));
+            if let Some(why) = present.let_go.get() {
+                self.ledger.note(events::process_exited(present.child.pid(), "graph", &host.name, exit, Some(why)));
                 return;
             }
             // Whoever wants it now waits for the one that takes its place.

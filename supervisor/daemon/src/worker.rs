@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -30,6 +31,7 @@ use edgeguard_wire::worker::Invocation;
 use edgeguard_wire::worker::ToWorker;
 use rustix::event::EventfdFlags;
 use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::admit::Admitted;
 use crate::child::Child;
@@ -38,6 +40,7 @@ use crate::child::Exit;
 use crate::compiler::STARTUP;
 use crate::events;
 use crate::graphs::GraphError;
+use crate::graphs::GraphHost;
 use crate::graphs::InUse;
 use crate::graphs::REGION;
 use crate::invoke::Records;
@@ -182,7 +185,7 @@ impl Standby {
         });
         tokio::spawn(listen(Arc::clone(&worker), self.dialogue, Arc::clone(module), Arc::clone(ledger)));
         for (index, (_, host)) in module.graphs.iter().enumerate() {
-            tokio::spawn(renew(Arc::downgrade(&worker), index, Arc::clone(host), module.limits.instances));
+            tokio::spawn(renew(Arc::downgrade(&worker), index, host.generations(), Arc::downgrade(host), module.limits.instances));
         }
         Ok(worker)
     }
@@ -263,7 +266,7 @@ fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consum
             fds.push(connection.region);
         }
     }
-    let graph = |(grant, host): &(String, Arc<crate::graphs::GraphHost>)| {
+    let graph = |(grant, host): &(String, Arc<GraphHost>)| {
         let loaded = host.loaded().ok_or(GraphError::Down)?;
         let (model, language) = (loaded.model.clone(), loaded.language.clone());
         Ok(edgeguard_wire::worker::Graph { name: grant.clone(), model, language, region: REGION })
@@ -318,11 +321,10 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
     }
 }
 
-/// Gives the worker new channels each time a graph host was replaced.
-async fn renew(worker: std::sync::Weak<Worker>, index: usize, host: Arc<crate::graphs::GraphHost>, instances: u32) {
-    let mut generations = host.generations();
+/// Gives the worker new channels each time a graph host was replaced. It keeps neither of the two: a graph that nobody else holds goes.
+async fn renew(worker: Weak<Worker>, index: usize, mut generations: watch::Receiver<u64>, host: Weak<GraphHost>, instances: u32) {
     while generations.changed().await.is_ok() {
-        let Some(worker) = worker.upgrade().filter(|worker| worker.alive()) else { return };
+        let Some((worker, host)) = worker.upgrade().filter(|worker| worker.alive()).zip(host.upgrade()) else { return };
         let connect = || -> Result<(), WorkerError> {
             let connections = (0..instances).map(|_| host.connect()).collect::<Result<Vec<_>, _>>()?;
             let fds: Vec<BorrowedFd<'_>> =
