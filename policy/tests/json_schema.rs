@@ -126,6 +126,7 @@ fn every_enumeration_has_the_words_that_the_parser_allows_and_no_others() {
         ("trust.counter", "version = 1\n[trust]\ncounter = \"?\"\n".to_owned()),
         ("audit.paths", "version = 1\n[audit]\npaths = \"?\"\n".to_owned()),
         ("audit.graphs", "version = 1\n[audit]\ngraphs = \"?\"\n".to_owned()),
+        ("audit.counter", "version = 1\n[audit]\ncounter = \"?\"\n".to_owned()),
         ("audit.on-full", "version = 1\n[audit]\non-full = \"?\"\n".to_owned()),
     ];
     let mut of_policy = BTreeMap::new();
