@@ -1,17 +1,20 @@
 //! Paths become handles, once.
 //!
 //! Runs in: daemon.
-//! Invariant: the last component of an operator's path is opened inside its own directory, so a link there that leads elsewhere is refused and not followed;
-//! what was opened is what is used, whatever happens to the path afterwards.
+//! Invariant: no part of an operator's path is a symbolic link when it is opened: what a policy names is what is opened, and nobody who may write on the way can lead it elsewhere.
+//! `edgeguard policy check --host` refuses the same paths (EG052), `/var/run` and other links of the system among them: the real path is as easily written.
+//! What was opened is what is used, whatever happens to the path afterwards.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::path::PathBuf;
 
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use cap_std::fs::File;
-use cap_std::fs::OpenOptions;
-use cap_std::fs::OpenOptionsExt as _;
+use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::fs::ResolveFlags;
+use rustix::io::Errno;
 
 /// Why a path did not become a handle.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +22,7 @@ use rustix::fs::OFlags;
 pub struct HandleError {
     what: &'static str,
     path: String,
-    hint: &'static str,
+    hint: String,
     #[source]
     source: std::io::Error,
 }
@@ -27,46 +30,63 @@ pub struct HandleError {
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// It is absent, unreadable, no regular file, or a link that leaves its directory.
+/// It is absent, unreadable, no regular file, or its path goes through a symbolic link.
 pub fn file(what: &'static str, path: &Path) -> Result<File, HandleError> {
+    // Without waiting: opening a pipe that somebody put in the file's place would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let open = || -> std::io::Result<File> {
-        let (parent, name) = split(path)?;
-        // Without waiting: opening a pipe that somebody put in the file's place would wait for a writer.
-        let options = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).clone();
-        let file = Dir::open_ambient_dir(parent, ambient_authority())?.open_with(name, &options)?;
+        let file = std::fs::File::from(open(path, flags)?);
         if !file.metadata()?.is_file() {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(file)
+        Ok(File::from_std(file))
     };
-    open().map_err(|source| HandleError { what, path: path.display().to_string(), hint: hint(&source), source })
+    open().map_err(|source| HandleError::new(what, path, source))
 }
 
 /// Opens a directory.
 ///
 /// # Errors
-/// It is absent, unreadable, no directory, or a link.
+/// It is absent, unreadable, no directory, or its path goes through a symbolic link.
 pub fn dir(what: &'static str, path: &Path) -> Result<Dir, HandleError> {
-    let open = || -> std::io::Result<Dir> {
-        let (parent, name) = split(path)?;
-        Dir::open_ambient_dir(parent, ambient_authority())?.open_dir(name)
-    };
-    open().map_err(|source| HandleError { what, path: path.display().to_string(), hint: hint(&source), source })
+    let open = || open(path, OFlags::RDONLY | OFlags::DIRECTORY).map(|fd| Dir::from_std_file(fd.into()));
+    open().map_err(|source| HandleError::new(what, path, source))
 }
 
-fn split(path: &Path) -> std::io::Result<(&Path, &std::ffi::OsStr)> {
-    let whole = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "a path inside a directory is wanted");
-    Ok((path.parent().ok_or_else(whole)?, path.file_name().ok_or_else(whole)?))
+/// The kernel itself refuses a link in any part, so there is no moment between a look and an open.
+fn open(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(rustix::fs::CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => ": it does not exist; check the path for a slip of the pen",
-        std::io::ErrorKind::PermissionDenied => {
-            ": the daemon's user may not, or it is a link that leaves its directory; grant the real path"
-        }
-        _ => "",
+impl HandleError {
+    fn new(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self { what, path: path.display().to_string(), hint: hint(path, &source), source }
     }
+}
+
+/// What to do next. Looks at the path again for its words alone; the refusal stands already.
+fn hint(path: &Path, error: &std::io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        let link = first_link(path).map_or_else(String::new, |link| format!("`{}` is one; ", link.display()));
+        let real = std::fs::canonicalize(path).map_or_else(|_| "the path it leads to".to_owned(), |real| format!("`{}`", real.display()));
+        return format!(": path goes through a symbolic link (EG052); {link}write {real}");
+    }
+    match error.kind() {
+        std::io::ErrorKind::NotFound => ": it does not exist; check the path for a slip of the pen".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            ": the daemon's user may not; run `edgeguard policy check --host` as that user to see where".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+fn first_link(path: &Path) -> Option<PathBuf> {
+    let mut here = PathBuf::new();
+    path.components().find_map(|part| {
+        here.push(part);
+        std::fs::symlink_metadata(&here).ok()?.is_symlink().then(|| here.clone())
+    })
 }
 
 #[cfg(test)]
@@ -81,6 +101,25 @@ mod tests {
         std::fs::write(root.path().join("secret"), "x").unwrap();
         std::os::unix::fs::symlink("../secret", root.path().join("models/vad.onnx")).unwrap();
         assert!(file("model", &root.path().join("models/vad.onnx")).is_err());
+    }
+
+    #[test]
+    fn a_link_anywhere_on_the_way_is_refused_and_the_real_path_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        let real = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("data/in")).unwrap();
+        std::fs::write(real.join("data/in/m.wasm"), "x").unwrap();
+        std::os::unix::fs::symlink("data", real.join("current")).unwrap();
+        std::os::unix::fs::symlink("m.wasm", real.join("data/in/latest.wasm")).unwrap();
+        assert!(dir("granted directory", &real.join("data/in")).is_ok() && file("module", &real.join("data/in/m.wasm")).is_ok());
+        let through = dir("granted directory", &real.join("current/in")).unwrap_err().to_string();
+        let said = |link: &str, to: &str| format!("(EG052); `{}` is one; write `{}`", real.join(link).display(), real.join(to).display());
+        assert!(through.ends_with(&said("current", "data/in")), "{through}");
+        let through = file("module", &real.join("current/in/m.wasm")).unwrap_err().to_string();
+        assert!(through.ends_with(&said("current", "data/in/m.wasm")), "{through}");
+        let last = file("module", &real.join("data/in/latest.wasm")).unwrap_err().to_string();
+        assert!(last.ends_with(&said("data/in/latest.wasm", "data/in/m.wasm")), "{last}");
+        assert!(dir("granted directory", &real.join("current")).is_err());
     }
 
     #[test]
