@@ -63,14 +63,13 @@ impl Pending {
         RECORDER.with_borrow_mut(|slot| {
             let Some(recorder) = slot else { return };
             if self.has_text {
-                recorder.text.push(0);
+                add_second(&mut recorder.text, bytes);
             } else {
                 recorder.text.clear();
+                // One byte too many says that it was cut.
+                recorder.text.extend_from_slice(bytes.get(..=MAX_TEXT).unwrap_or(bytes));
                 self.has_text = true;
             }
-            let room = MAX_TEXT.saturating_sub(recorder.text.len());
-            recorder.text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-            recorder.text.truncate(MAX_TEXT);
         });
     }
 
@@ -105,5 +104,40 @@ impl Drop for Pending {
         if !self.done {
             self.push(Outcome::Limit, 0);
         }
+    }
+}
+
+/// A second text behind the first, with a NUL between them. Where there is no room for both, each keeps at least half of it: a long first path must not push
+/// the second out of the record. One byte too many says that something was cut.
+fn add_second(text: &mut Vec<u8>, second: &[u8]) {
+    let whole = text.len().saturating_add(1).saturating_add(second.len());
+    if whole > MAX_TEXT {
+        text.truncate(MAX_TEXT - 1 - second.len().min(MAX_TEXT / 2));
+    }
+    text.push(0);
+    let room = MAX_TEXT.saturating_sub(text.len());
+    text.extend_from_slice(second.get(..room).unwrap_or(second));
+    if whole > MAX_TEXT {
+        text.push(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_first_path_pushes_a_second_out_of_the_record_and_what_is_cut_shows() {
+        let text = |first: usize, second: usize| {
+            let mut text = vec![b'a'; first.min(MAX_TEXT + 1)];
+            add_second(&mut text, &vec![b'b'; second]);
+            let count = |byte: u8| text.iter().filter(|other| **other == byte).count();
+            (count(b'a'), count(b'b'), text.len() > MAX_TEXT)
+        };
+        assert_eq!(text(10, 20), (10, 20, false));
+        assert_eq!(text(2000, 2095), (2000, 2095, false));
+        assert_eq!(text(MAX_TEXT, 20), (MAX_TEXT - 21, 20, true));
+        assert_eq!(text(10, 5000), (10, MAX_TEXT - 11, true));
+        assert_eq!(text(5000, 5000), (MAX_TEXT / 2 - 1, MAX_TEXT / 2, true));
     }
 }

@@ -367,10 +367,10 @@ fn bytes<'a>(memory: &'a GuestMemory<'_>) -> &'a [u8] {
     }
 }
 
-/// What of a path lies within the memory: for the record only.
+/// What of a path lies within the memory: for the record only. One byte more than a record takes, so that what was cut shows as cut.
 fn clip(memory: &[u8], at: u32, len: u32) -> &[u8] {
     let at = usize::try_from(at).unwrap_or(usize::MAX);
-    let len = usize::try_from(len).unwrap_or(usize::MAX).min(edgeguard_audit::MAX_TEXT);
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(edgeguard_audit::MAX_TEXT + 1);
     let from = memory.get(at..).unwrap_or_default();
     from.get(..len).unwrap_or(from)
 }

@@ -115,11 +115,11 @@ impl Journal {
             self.set_detail(false);
             return Ok(true);
         }
+        // There is no further step that the reserve would be for: what is left of it is room for events and counts.
+        let had = self.reserve.there;
         self.give_up_reserve()?;
         self.close_segment(Tier::Detail)?;
-        let gone = self.retire_detail(0);
-        self.remake_reserve();
-        Ok(gone? > 0)
+        Ok(self.retire_detail(0)? > 0 || had)
     }
 
     /// Calls are written one by one again, once there is room for that, for the reserve, and for what is written meanwhile.
