@@ -20,7 +20,8 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("wiggle", &["edgeguard-worker"]),
     ("rten", &["edgeguard-graph", "edgeguard-bench"]),
     ("rten-tensor", &["edgeguard-graph", "edgeguard-bench"]),
-    ("rten-onnx", &["edgeguard-graph"]),
+    // The second for its tests, which are played by the first one's.
+    ("rten-onnx", &["edgeguard-graph", "edgeguard-torch"]),
     ("openvino", &["edgeguard-graph"]),
     ("openvino-sys", &["edgeguard-graph"]),
     ("llama-cpp-sys-2", &["edgeguard-language"]),
