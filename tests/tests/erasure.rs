@@ -60,9 +60,9 @@ fn what_an_administrator_erases_is_gone_while_the_daemon_runs_and_the_journal_is
     assert_eq!(house.invoke("curious").code, Some(0));
     house.stop();
     let opened = house.calls("path_open");
-    let texts: Vec<&str> = opened.iter().map(|entry| entry["call"]["text"].as_str().unwrap()).collect();
-    assert_eq!(texts, ["(erased)", "(erased)", "patients/meier.txt", "../huber.txt"]);
-    assert_eq!(house.events("denied")[0]["event"]["denied"]["text"], "(erased)");
+    let texts: Vec<&str> = opened.iter().map(|entry| entry["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["(erased)", "patients/meier.txt"]);
+    assert_eq!(house.events("denied")[0]["text"], "(erased)");
     let (code, found) = house.verify();
     assert_eq!((code, &found["erased"]), (Some(0), &erased["names"]), "{found}");
     let out = house.cli(&["audit", "tail", "-n", "1000", "--dir"]).arg(&journal).output().unwrap();
