@@ -98,6 +98,7 @@ fn all(house: &House, offline: bool) -> Result<Vec<Row>> {
     }
     rows.extend(engines::compare(house, "models-of-all", &cases, &engines::Libraries::default())?);
     rows.push(shell::step("recording", || running::recording(house))?);
+    rows.push(shell::step("recording reads", || running::reading(house))?);
     rows.extend(shell::step("the journal's pipeline", tools::pipeline)?);
     rows.push(shell::step("verifying", || tools::verify(house))?);
     rows.extend(shell::step("verifying each kind of evidence", tools::evidence)?);

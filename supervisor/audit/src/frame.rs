@@ -10,7 +10,7 @@
 //! `unsynced` says how many of the frames just before this one were not yet known to be on the disk when it was written. It is what
 //! tells a power failure, which takes frames from there, from somebody who removes older ones.
 //!
-//! In a `Dict` frame, checksum and leaf cover the hashes of names and not the [names](crate::names).
+//! In a `Dict` frame, checksum and leaf cover the hashes of names and not the names (`names.rs`).
 
 use crate::names;
 

@@ -5,7 +5,7 @@
 //! this process.
 //! Does not: open files, see a guest's directories, reach a network.
 //!
-//! [`host`] is the life of the process in order; [`engine`] says what an engine is, [`engines`] has them.
+//! [`mod@host`] is the life of the process in order; [`engine`] says what an engine is, [`engines`] has them.
 #![forbid(unsafe_code)]
 
 pub mod engine;

@@ -1,7 +1,7 @@
 //! TorchScript on libtorch, behind the wall.
 //!
 //! Runs in: graph host for TorchScript (`edgeguard-torch`), which is built only with the feature `libtorch`. Without the feature this crate is empty.
-//! Everything but the engine is [`edgeguard_graph`]'s: the order of steps, the lock, the channels.
+//! Everything but the engine is `edgeguard_graph`'s: the order of steps, the lock, the channels.
 #![deny(unsafe_code)]
 #![cfg(feature = "libtorch")]
 

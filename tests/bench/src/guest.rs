@@ -10,6 +10,7 @@ use wasmtime::InstancePre;
 use wasmtime::Linker;
 use wasmtime::Module;
 use wasmtime::Store;
+use wasmtime_wasi::FsPerms;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -18,14 +19,14 @@ use crate::Measured;
 use crate::nanos;
 
 /// A fresh instance each round: how long making it took, and running it.
-pub fn rounds(module: &str, rounds: &str) -> Measured {
+pub fn rounds(module: &str, rounds: &str, dir: Option<&str>) -> Measured {
     let engine = edgeguard_engine::compiler()?;
     let module = Module::from_file(&engine, module)?;
     module.initialize_copy_on_write_image()?;
     let prepared = prepare(&engine, &module)?;
     let (mut instantiate, mut run) = (Vec::new(), Vec::new());
     for _ in 0..rounds.parse::<usize>()? {
-        let (made, ran) = once(&engine, &prepared)?;
+        let (made, ran) = once(&engine, &prepared, dir)?;
         instantiate.push(made);
         run.push(ran);
     }
@@ -46,7 +47,7 @@ pub fn process(native: &str) -> Measured {
     let Code::Core(module) = edgeguard_engine::load(&engine, ModuleKind::Core, &code)? else {
         return Err("expected a core module".into());
     };
-    let (made, ran) = once(&engine, &prepare(&engine, &module)?)?;
+    let (made, ran) = once(&engine, &prepare(&engine, &module)?, None)?;
     Ok(json!({ "instantiate_ns": made, "run_ns": ran }))
 }
 
@@ -57,9 +58,15 @@ fn prepare(engine: &Engine, module: &Module) -> wasmtime::Result<InstancePre<Was
 }
 
 /// One instance and one run, in nanoseconds. The guest's output goes nowhere.
-fn once(engine: &Engine, prepared: &InstancePre<WasiP1Ctx>) -> wasmtime::Result<(u64, u64)> {
+fn once(engine: &Engine, prepared: &InstancePre<WasiP1Ctx>, dir: Option<&str>) -> wasmtime::Result<(u64, u64)> {
     let begun = Instant::now();
-    let mut store = Store::new(engine, WasiCtxBuilder::new().build_p1());
+    let mut wasi = WasiCtxBuilder::new();
+    // As the product does: on the thread that calls.
+    wasi.allow_blocking_current_thread(true);
+    if let Some(dir) = dir {
+        wasi.preopened_dir(dir, "/audio", FsPerms::ReadOnly)?;
+    }
+    let mut store = Store::new(engine, wasi.build_p1());
     // The engine's configuration has deadlines; this one never comes.
     store.set_epoch_deadline(u64::MAX / 2);
     let instance = prepared.instantiate(&mut store)?;

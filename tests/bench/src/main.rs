@@ -3,7 +3,7 @@
 //! Runs on the developer's machine, started by `cargo xtask bench`; prints one JSON object. Does not: ship.
 //!
 //! ```text
-//! edgeguard-bench guest MODULE.wasm ROUNDS          instantiate and run a guest in the bare wasm engine, over and over
+//! edgeguard-bench guest MODULE.wasm ROUNDS [DIR]    instantiate and run a guest in the bare wasm engine, over and over; it may read the folder as `/audio`
 //! edgeguard-bench precompile MODULE.wasm OUT        its native code
 //! edgeguard-bench process NATIVE                    a whole process for one run of it
 //! edgeguard-bench describe MODEL.onnx DIMS          what the model takes, with these numbers where its shapes are free (`1,16`)
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["guest", module, rounds] => guest::rounds(module, rounds),
+        ["guest", module, rounds] => guest::rounds(module, rounds, None),
+        ["guest", module, rounds, dir] => guest::rounds(module, rounds, Some(dir)),
         ["precompile", module, out] => guest::precompile(module, out),
         ["process", native] => guest::process(native),
         ["describe", model, dims] => model::describe(model, dims),

@@ -24,6 +24,25 @@ pub fn clock(times: u32) -> String {
     )
 }
 
+/// Reads the beginning of a file in its first directory, 32 KiB each time, `times` times.
+pub fn reads(times: u32) -> String {
+    format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pread" (func $read (param i32 i32 i32 i64 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 16) "blob")
+  (data (i32.const 32) "\00\80\00\00\00\80\00\00")
+  (func (export "_start") (local $left i32)
+    (if (call $open (i32.const 3) (i32.const 0) (i32.const 16) (i32.const 4) (i32.const 0) (i64.const 6) (i64.const 0) (i32.const 0) (i32.const 48))
+      (then (unreachable)))
+    (local.set $left (i32.const {times}))
+    (loop $again
+      (if (call $read (i32.load (i32.const 48)) (i32.const 32) (i32.const 1) (i64.const 0) (i32.const 52)) (then (unreachable)))
+      (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
+    )
+}
+
 /// Computes with a graph, `times` times: inputs set, computed, first output fetched. `inputs` is what `edgeguard-bench describe` says of the model; 64-bit
 /// integers are ones, all else is zero, as `edgeguard-bench model` has it.
 pub fn compute(graph: &str, inputs: &Value, times: u32) -> Result<String> {

@@ -151,6 +151,36 @@ pub fn recording(house: &House) -> Result<Row> {
     )))
 }
 
+/// What recording costs a guest that reads a file, some hundred thousand times a second: here and in the bare engine.
+pub fn reading(house: &House) -> Result<Row> {
+    Daemon::configure(house, "reads", "bin", true)?;
+    let module = wat::parse_str(guests::reads(READS)).map_err(|error| Failure::of("cannot assemble `reads`", error))?;
+    house.write("modules/reads.wasm", &module)?;
+    crate::demo::sign(house, "modules/reads.wasm")?;
+    house.folder("audio")?;
+    house.write("audio/blob", &vec![7; 64 << 10])?;
+    Policy { name: "reads", audio: true, graph: None }.write(house, "reads")?;
+    let daemon = Daemon::start(house, "reads")?;
+    let mut client = Client::connect(daemon.socket())?;
+    client.invoke("reads")?;
+    let (mut recorded, mut plain) = (Samples::default(), Samples::default());
+    for _ in 0..TURNS {
+        let (module, dir) = (text(&house.path("modules/reads.wasm")), text(&house.path("audio")));
+        let bare = bare(&["guest", &module, &BATCHES.to_string(), &dir])?;
+        plain.extend(numbers(&bare["run_ns"]).skip(1).map(|ns| ns / f64::from(READS)));
+        for _ in 1..BATCHES {
+            let (ending, _) = client.invoke("reads")?;
+            recorded.push(ending["run_us"].as_f64().unwrap_or_default() * 1000.0 / f64::from(READS));
+        }
+    }
+    daemon.stop()?;
+    let (recorded, plain, count) = (recorded.undisturbed(), plain.undisturbed(), recorded.len());
+    Ok(Row::new("a guest that reads a file, slower for being recorded", "%", AtMost(1.0), (recorded / plain - 1.0) * 100.0).note(format!(
+        "`fd_pread` of 32 KiB: {recorded:.0} ns recorded, {plain:.0} ns in the bare wasm engine, {:.0} calls/s; means of {READS} calls, {count} each",
+        1e9 / recorded
+    )))
+}
+
 /// Ends the only worker, and waits until the daemon knows.
 fn end_worker(house: &House, daemon: &Daemon) -> Result<()> {
     let pid = worker(&daemon.status(house)?)?["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -204,3 +234,5 @@ const TURNS: usize = 4;
 const BATCHES: usize = 16;
 /// Calls in a batch: fewer than a ring holds, so that nobody waits.
 const CALLS: u32 = 10_000;
+/// Reads of a file.
+const READS: u32 = 5_000;

@@ -58,7 +58,7 @@ pub const TORCH_REFUSED: &[Rule] = &[];
 pub const TORCH_SETUP: &[Rule] = &[];
 
 /// OpenVINO on the processor, from before it has read a byte of its model until that model is loaded: it makes machine code of it, lists the
-/// folder of its libraries, and starts two threads, which end at once. [`sealed`] takes these away.
+/// folder of its libraries, and starts two threads, which end at once. `rules::sealed` takes these away.
 pub const OPENVINO: &[Rule] = &[
     MAKES_CODE,
     call!(SYS_openat, "it lists the folder of its libraries for each model; Landlock gives it that folder, to read, and nothing else"),
