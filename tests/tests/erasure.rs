@@ -79,6 +79,7 @@ fn who_is_no_administrator_erases_nothing_and_a_wish_without_a_reason_is_refused
         (&b"{\"names\":[\"../huber.txt\"]}"[..], 400),
         (b"{\"names\":[\"../huber.txt\"],\"reason\":\" \"}", 400),
         (b"{\"reason\":\"x\"}", 400),
+        (b"{\"under\":[\"\"],\"reason\":\"x\"}", 400),
         (b"{\"names\":[\"../huber.txt\"],\"reason\":\"x\",\"all\":true}", 400),
         (b"\xff", 400),
     ] {

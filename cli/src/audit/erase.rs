@@ -35,7 +35,7 @@ pub(crate) struct EraseArgs {
 }
 
 const EXAMPLES: &str = "\
-For administrators. A name stands in the journal beside a hash of it, and digests, seals and proofs cover the hash. So the name can go, and
+For administrators. Guests may wait while it is done, for the whole journal is read. A name stands in the journal beside a hash of it, and digests, seals and proofs cover the hash. So the name can go, and
 `audit verify` still finds the journal whole: it sees how many names were erased, and the sealed frame that says so of each. How long a
 name was can still be seen.
 

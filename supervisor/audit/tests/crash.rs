@@ -338,12 +338,14 @@ fn power_may_fail_at_every_change_while_names_are_erased() {
             });
             let what = format!("before change {number} ({change:.60?}), round {round}");
             survives(work.path(), 1 + durable, &what);
-            // Each of the two frames is carried out, or neither it nor its name is touched.
+            // Each of the two is carried out whole, or not begun: its frame was not sealed.
             let image = Image::of(&work.path().join("audit"));
             let said = image.frames().iter().filter(|(_, _, header)| header.kind == FrameType::Erasure).count();
             let left = image.0.values().flat_map(|file| file.windows(GONE.len())).filter(|part| *part == GONE.as_bytes()).count();
-            assert_eq!(said + left, 2, "{what}: {said} frames, and the name is there {left} times");
-            (before, after) = (before + left, after + said);
+            let erased = usize::try_from(verify(&work.path().join("audit"), |_, _| {}).erased).unwrap();
+            assert_eq!(erased + left, 2, "{what}: the name is there {left} times, and {erased} times erased");
+            assert!(said >= erased, "{what}");
+            (before, after) = (before + left, after + erased);
         }
         machine.apply(change);
     }

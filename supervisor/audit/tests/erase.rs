@@ -13,6 +13,8 @@ use edgeguard_audit::Journal;
 use edgeguard_audit::JournalError;
 use edgeguard_audit::Trust;
 use edgeguard_audit::Verdict;
+use edgeguard_audit::frame::FrameType;
+use edgeguard_audit::frame::Header;
 use edgeguard_audit::proof::Proof;
 use edgeguard_audit::read::Content;
 use edgeguard_audit::read::Frame;
@@ -112,6 +114,34 @@ fn denials_of_a_later_run_stand_in_the_same_segment_with_names_of_their_own() {
         read(&house.journal()).0.into_iter().filter(|text| text.starts_with("/patients") || text == "/audio/0.wav").collect();
     assert!(denials.contains(&"/patients/meier.txt".to_owned()));
     assert_eq!(Image::of(&house.journal()).segments("s").len(), 1);
+}
+
+/// Whoever can write the files, and has no keys, adds an honest-looking frame behind the last seal while the daemon is away.
+#[test]
+fn a_frame_that_nobody_sealed_has_no_name_erased_at_the_next_start() {
+    let house = house();
+    let mut image = Image::of(&house.journal());
+    let dict = image.frames().iter().find(|(_, _, header)| header.kind == FrameType::Dict).unwrap().2.frame_no;
+    let payload = format!(r#"{{"reason":"mine","by":0,"names":[[{dict},[0,1,2,3]]]}}"#);
+    let (name, at, last) =
+        image.frames().into_iter().filter(|(name, ..)| name.starts_with("s/")).max_by_key(|(_, _, header)| header.frame_no).unwrap();
+    let number = image.count();
+    let mut frame = Vec::new();
+    Header { kind: FrameType::Erasure, flags: 0, n: 0, frame_no: number, first_seq: last.first_seq + u64::from(last.n), ..last }
+        .seal(payload.as_bytes(), &mut frame)
+        .unwrap();
+    let segment = image.0.get_mut(&name).unwrap();
+    segment.truncate(at + last.len());
+    segment.extend_from_slice(&frame);
+    image.0.get_mut("leaves").unwrap().extend_from_slice(&edgeguard_audit::frame::leaf(&frame));
+    let forged = image.restore();
+    for (file, bytes) in Image::of(forged.path()).0 {
+        std::fs::write(house.journal().join(file), bytes).unwrap();
+    }
+    house.open().0.close().unwrap();
+    let found = verify_with(&house.journal(), &Trust::default(), |_, _| {});
+    assert_eq!((found.verdict, found.erased), (Verdict::Ok, 0));
+    assert!(!read(&house.journal()).0.contains(&ERASED.to_owned()));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::error::JournalError;
 use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
+use crate::frame::Header;
 use crate::journal::Journal;
 use crate::names;
 use crate::names::Name;
@@ -118,15 +119,17 @@ impl Journal {
         Ok(erased)
     }
 
-    /// Finishes what a crash interrupted: names of which a frame at the end of the journal says that they are erased.
-    pub(super) fn finish_erasures(&mut self) -> Result<(), JournalError> {
+    /// Finishes what a crash interrupted: names of which a frame at the end of the journal says that they are erased. Only one that was sealed, as it is before
+    /// anything is overwritten: nobody without the keys has names erased by a frame of his own behind the last seal.
+    pub(super) fn finish_erasures(&mut self, sealed: u64) -> Result<(), JournalError> {
         let io = |what| JournalError::io(what, &self.dir);
         let events = segment::list(&self.dir, Tier::Security).map_err(io("list segments"))?;
         let mut wanted: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         // One is written and carried out before the next: it is the last one, and no segment of events was begun behind it.
         if let Some((_, path)) = events.last() {
             let bytes = segment::read(path).map_err(io("read a segment"))?;
-            for (at, header) in segment::scan(&bytes).frames.iter().filter(|(_, header)| header.kind == FrameType::Erasure) {
+            let said = |header: &Header| header.kind == FrameType::Erasure && header.frame_no < sealed;
+            for (at, header) in segment::scan(&bytes).frames.iter().filter(|(_, header)| said(header)) {
                 let payload = bytes.get(at + HEADER_LEN..at + header.len()).unwrap_or_default();
                 let Ok(erasure) = serde_json::from_slice::<Erasure>(payload) else { continue };
                 for (frame, names) in erasure.names {

@@ -230,7 +230,7 @@ impl Journal {
         journal.sync_files()?;
         journal.find_reserve();
         if found.recovery.damage.is_empty() {
-            journal.finish_erasures()?;
+            journal.finish_erasures(sealed)?;
         }
         journal.resume_counting(!found.recovery.damage.is_empty())?;
         if found.recovery.first_open {

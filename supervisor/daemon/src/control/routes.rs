@@ -134,8 +134,9 @@ async fn erase(control: &Control, body: &[u8], by: u32) -> Answer {
         }
     };
     let what = Erase { names: wish.names, under: wish.under };
-    if what.is_empty() || wish.reason.trim().is_empty() {
-        return error(StatusCode::BAD_REQUEST, "bad-body", "expected something in `names` or `under`, and a reason that is not empty");
+    let nothing = what.names.iter().chain(&what.under).any(String::is_empty);
+    if what.is_empty() || nothing || wish.reason.trim().is_empty() {
+        return error(StatusCode::BAD_REQUEST, "bad-body", "expected names or paths that are not empty, and a reason that is not");
     }
     match control.modules.gate().ledger.erase(Erasing { what, reason: wish.reason, by, dry_run: wish.dry_run }).await {
         Ok(erased) => text(StatusCode::OK, JSON, super::json(&erased)),
