@@ -35,9 +35,9 @@ pub(crate) struct EraseArgs {
 }
 
 const EXAMPLES: &str = "\
-For administrators. Guests may wait while it is done, for the whole journal is read. A name stands in the journal beside a hash of it, and digests, seals and proofs cover the hash. So the name can go, and
+For administrators. A name stands in the journal beside a hash of it, and digests, seals and proofs cover the hash. So the name can go, and
 `audit verify` still finds the journal whole: it sees how many names were erased, and the sealed frame that says so of each. How long a
-name was can still be seen.
+name was can still be seen. The whole journal is read for it, and calls of guests may wait meanwhile.
 
 It reaches the journal on this machine, and nothing else: not what was exported to a SIEM, not a backup, not what a flash disk keeps of
 blocks that were overwritten. What a module names afterwards is recorded again; `[audit]` in its policy keeps names out from the start.

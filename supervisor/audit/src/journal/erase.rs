@@ -119,8 +119,9 @@ impl Journal {
         Ok(erased)
     }
 
-    /// Finishes what a crash interrupted: names of which a frame at the end of the journal says that they are erased. Only one that was sealed, as it is before
-    /// anything is overwritten: nobody without the keys has names erased by a frame of his own behind the last seal.
+    /// Finishes what a crash interrupted: names of which a frame of the last run says that they are erased. Only one that was sealed, as it is before anything is
+    /// overwritten, and only now, before this run's `Boot` frame: nobody without the keys has names erased by a frame of his own behind the last seal, neither
+    /// at this start nor once it is sealed with all else at a later one.
     pub(super) fn finish_erasures(&mut self, sealed: u64) -> Result<(), JournalError> {
         let io = |what| JournalError::io(what, &self.dir);
         let events = segment::list(&self.dir, Tier::Security).map_err(io("list segments"))?;
@@ -129,7 +130,9 @@ impl Journal {
         if let Some((_, path)) = events.last() {
             let bytes = segment::read(path).map_err(io("read a segment"))?;
             let said = |header: &Header| header.kind == FrameType::Erasure && header.frame_no < sealed;
-            for (at, header) in segment::scan(&bytes).frames.iter().filter(|(_, header)| said(header)) {
+            let scan = segment::scan(&bytes);
+            let run = scan.frames.iter().rposition(|(_, header)| header.kind == FrameType::Boot).unwrap_or_default();
+            for (at, header) in scan.frames.iter().skip(run).filter(|(_, header)| said(header)) {
                 let payload = bytes.get(at + HEADER_LEN..at + header.len()).unwrap_or_default();
                 let Ok(erasure) = serde_json::from_slice::<Erasure>(payload) else { continue };
                 for (frame, names) in erasure.names {
