@@ -225,6 +225,7 @@ def check(root, key, anchors, state):
                 boot_frame = json.loads(whole[64:])
                 if boot_frame["head"] != (last_leaf.hex() if last_leaf else ""): bad("it was written behind another frame")
                 if boot_frame["recovery"]["damage"]: bad("it was damaged then")
+                for name in [name for name, by in said_gone.items() if by >= boot_frame.get("sealed", number)]: del said_gone[name]
             if kind == 6: gone.update({(number, index): number for index in erased(whole[64:], bad)})
             if kind == 12: [said_gone.setdefault((n, index), number) for n, indexes in json.loads(whole[64:])["names"] for index in indexes]
             if kind == 10: anchors = anchors + [whole[64:].decode()]

@@ -87,6 +87,9 @@ pub(crate) struct Boot {
     pub head: String,
     /// How the journal was found.
     pub recovery: Recovery,
+    /// Frames below this were sealed then. Those from there up to this frame may be anybody's who could write the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<u64>,
 }
 
 /// The event as JSON. One whose texts are too long loses their ends rather than its place in the journal.

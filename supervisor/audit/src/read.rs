@@ -167,6 +167,8 @@ pub struct Opened {
     pub head: String,
     /// How it was found.
     pub recovery: crate::Recovery,
+    /// Frames below this were sealed then; nothing where it is not sealed at all.
+    pub sealed: Option<u64>,
     /// When, nanoseconds since the Unix epoch.
     pub time_real: u64,
 }
@@ -394,7 +396,13 @@ impl Reader {
                 let boot: Boot = serde_json::from_slice(payload)?;
                 self.origin = boot.origin;
                 self.boot_id.clone_from(&boot.boot_id);
-                Content::Boot(Opened { boot_id: boot.boot_id, head: boot.head, recovery: boot.recovery, time_real: header.t0_real })
+                Content::Boot(Opened {
+                    boot_id: boot.boot_id,
+                    head: boot.head,
+                    recovery: boot.recovery,
+                    sealed: boot.sealed,
+                    time_real: header.t0_real,
+                })
             }
             FrameType::Events => {
                 let entries = self.entries(payload)?;

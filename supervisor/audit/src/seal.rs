@@ -99,6 +99,18 @@ pub(crate) fn split(text: &str) -> (Vec<&str>, &str) {
     (notes, rest)
 }
 
+/// Frames below this are sealed by the frame that began the last epoch; 0 if there is none that the identity key has signed.
+pub(crate) fn by_epoch(dir: &Path, keys: &Keys) -> Result<u64, JournalError> {
+    let public = keys.public()?;
+    let note = last_epoch(dir, u64::MAX).map_err(JournalError::io("look for seals", dir))?;
+    let size = note.and_then(|note| {
+        let start = EpochStart::parse(note.text()).ok()?;
+        let key = VerifierKey::new(&start.origin, public).ok()?;
+        (note.signed_by(&key) == Signed::Good(None)).then_some(start.size)
+    });
+    Ok(size.unwrap_or(0))
+}
+
 /// The frame that began the last epoch below this frame.
 pub(crate) fn last_epoch(dir: &Path, below: u64) -> io::Result<Option<Note>> {
     for (_, path) in segment::list(dir, Tier::Security)?.into_iter().rev() {

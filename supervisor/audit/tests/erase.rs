@@ -116,10 +116,8 @@ fn denials_of_a_later_run_stand_in_the_same_segment_with_names_of_their_own() {
     assert_eq!(Image::of(&house.journal()).segments("s").len(), 1);
 }
 
-/// Whoever can write the files, and has no keys, adds an honest-looking frame behind the last seal while the daemon is away.
-#[test]
-fn a_frame_that_nobody_sealed_has_no_name_erased_at_the_next_start() {
-    let house = house();
+/// An image with an `Erasure` frame behind the last seal that says that names of the first `Dict` frame are erased.
+fn forged(house: &House) -> Image {
     let mut image = Image::of(&house.journal());
     let dict = image.frames().iter().find(|(_, _, header)| header.kind == FrameType::Dict).unwrap().2.frame_no;
     let payload = format!(r#"{{"reason":"mine","by":0,"names":[[{dict},[0,1,2,3]]]}}"#);
@@ -134,13 +132,24 @@ fn a_frame_that_nobody_sealed_has_no_name_erased_at_the_next_start() {
     segment.truncate(at + last.len());
     segment.extend_from_slice(&frame);
     image.0.get_mut("leaves").unwrap().extend_from_slice(&edgeguard_audit::frame::leaf(&frame));
+    image
+}
+
+/// Whoever can write the files, and has no keys, adds an honest-looking frame behind the last seal while the daemon is away.
+#[test]
+fn a_frame_that_nobody_sealed_has_no_name_erased_at_the_next_start() {
+    let house = house();
+    let image = forged(&house);
     let forged = image.restore();
     for (file, bytes) in Image::of(forged.path()).0 {
         std::fs::write(house.journal().join(file), bytes).unwrap();
     }
-    house.open().0.close().unwrap();
-    let found = verify_with(&house.journal(), &Trust::default(), |_, _| {});
-    assert_eq!((found.verdict, found.erased), (Verdict::Ok, 0));
+    // At the first start nobody sealed it, at the second everything before it is.
+    for _ in 0..2 {
+        house.open().0.close().unwrap();
+        let found = verify_with(&house.journal(), &Trust::default(), |_, _| {});
+        assert_eq!((found.verdict, found.erased), (Verdict::Ok, 0));
+    }
     assert!(!read(&house.journal()).0.contains(&ERASED.to_owned()));
 }
 
@@ -149,4 +158,24 @@ fn a_journal_without_keys_erases_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(&folder.path().join("audit"), ORIGIN).unwrap();
     assert!(matches!(journal.erase(&erase(&["x"], &[]), "", 0, false), Err(JournalError::Unsealed)));
+}
+
+/// The same, and the names are gone already: the next start seals the frame with all else, and it still says nothing.
+#[test]
+fn names_that_somebody_without_keys_took_stay_tampering_after_the_next_start() {
+    let house = house();
+    let mut image = forged(&house);
+    let dict = image.frames().iter().find(|(_, _, header)| header.kind == FrameType::Dict).unwrap().2.frame_no;
+    let mut bytes = image.bytes(dict);
+    let name = bytes.windows(12).rposition(|part| part == b"/audio/0.wav").unwrap();
+    bytes[name - 16..name + 12].fill(0);
+    image.splice(dict, &bytes);
+    for (file, bytes) in image.0 {
+        std::fs::write(house.journal().join(file), bytes).unwrap();
+    }
+    for _ in 0..2 {
+        house.open().0.close().unwrap();
+        let found = verify_with(&house.journal(), &Trust::default(), |_, _| {});
+        assert!(matches!(found.verdict, Verdict::Tampered { from, .. } if from == dict), "{found:?}");
+    }
 }

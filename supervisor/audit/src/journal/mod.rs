@@ -180,7 +180,10 @@ impl Journal {
         let disk = Disk::watched(options.observer);
         let lock = recover::make_and_lock(dir)?;
         let last = options.keys.as_ref().map(|keys| seal::last(dir, keys)).transpose()?.unwrap_or_default();
-        let sealed = last.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        let mut sealed = last.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        if let Some(keys) = &options.keys {
+            sealed = sealed.max(seal::by_epoch(dir, keys)?);
+        }
         if options.keys.is_none() {
             let note = seal::last_epoch(dir, u64::MAX).map_err(JournalError::io("look for seals", dir))?;
             if note.is_some() || dir.join(seal::CHECKPOINTS).exists() || options.detail_budget.is_some() || options.budget.is_some() {
@@ -238,7 +241,13 @@ impl Journal {
             let genesis = Genesis { origin: origin.to_owned(), identity };
             journal.with_room(|journal| journal.own_frame(FrameType::Genesis, &genesis))?;
         }
-        let boot = Boot { origin: origin.to_owned(), boot_id: boot_id(dir)?, head: journal.head()?, recovery: found.recovery.clone() };
+        let boot = Boot {
+            origin: origin.to_owned(),
+            boot_id: boot_id(dir)?,
+            head: journal.head()?,
+            recovery: found.recovery.clone(),
+            sealed: journal.sealer.as_ref().map(|_| sealed.min(journal.next_frame)),
+        };
         journal.with_room(|journal| journal.own_frame(FrameType::Boot, &boot))?;
         journal.sync_files()?;
         // The key evolves with every start: what was before can then not be signed for again.

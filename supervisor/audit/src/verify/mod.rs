@@ -345,6 +345,7 @@ impl<'a> State<'a> {
                         crate::printable(opened.recovery.damage.as_bytes())
                     )));
                 }
+                self.names.opened(opened.sealed.unwrap_or(number));
                 found.opens += 1;
                 found.unclean_opens += u64::from(opened.recovery.unclean);
                 found.frames_cut = found.frames_cut.saturating_add(opened.recovery.frames_cut);

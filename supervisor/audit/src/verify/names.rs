@@ -47,6 +47,11 @@ impl Names {
         }
     }
 
+    /// The journal is opened, and frames below this were sealed by then. What others could have written behind them says nothing.
+    pub fn opened(&mut self, sealed: u64) {
+        self.said.retain(|_, by| *by < sealed);
+    }
+
     /// How many are erased.
     pub fn erased(&self) -> u64 {
         self.erased.len() as u64
