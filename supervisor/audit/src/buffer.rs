@@ -31,13 +31,24 @@ impl Buffer {
     pub fn push(&mut self, record: &Record, source: u32, text: Option<&[u8]>) {
         let start = self.texts.len();
         self.texts.extend_from_slice(text.unwrap_or_default());
-        self.calls.push((*record, source, start..self.texts.len()));
+        self.calls.push((rounded(record), source, start..self.texts.len()));
     }
 
     pub fn is_full(&self) -> bool {
         self.calls.len() >= MAX_EVENTS || self.texts.len() >= MAX_TEXTS
     }
 }
+
+/// Times as the journal keeps them: whole multiples of [`RESOLUTION_NS`], rounded down. What lies below is noise of the machine, and would take more of the disk
+/// than all the rest of a call. Rounded here, before anything is written or counted, so that calls and counts say the same.
+fn rounded(record: &Record) -> Record {
+    let down = |ns: u64| ns - ns % RESOLUTION_NS;
+    let took_ns = u32::try_from(down(record.took_ns.into())).unwrap_or(u32::MAX);
+    Record { time_ns: down(record.time_ns), took_ns, ..*record }
+}
+
+/// The resolution of a call's time and duration, in nanoseconds.
+pub(crate) const RESOLUTION_NS: u64 = 64;
 
 /// Bytes of texts that one `Detail` frame refers to, at most.
 const MAX_TEXTS: usize = 128 << 10;

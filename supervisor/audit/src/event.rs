@@ -10,6 +10,7 @@ use crate::dict::Source;
 use crate::frame::HEADER_LEN;
 use crate::frame::MAX_PAYLOAD;
 use crate::leaves::LEAF_LEN;
+use crate::names::NAME_LEN;
 use crate::payload::event_json;
 use crate::record::Record;
 use crate::record::TextClass;
@@ -424,7 +425,10 @@ impl Event {
     pub fn disk_len(&self) -> u64 {
         // One that cannot be written takes nothing, which nobody is to rely on.
         let payload = event_json(u64::MAX, self).map_or(MAX_PAYLOAD, |payload| payload.len());
-        (HEADER_LEN + payload) as u64 + LEAF_LEN
+        let frame = |payload: usize| (HEADER_LEN + payload) as u64 + LEAF_LEN;
+        // What a guest named stands in a frame of its own, behind a hash and a salt.
+        let name = matches!(self, Self::Denied { text: Some(_), .. });
+        frame(payload) + if name { frame(NAME_LEN) } else { 0 }
     }
 
     /// Whether the event is on the disk before [`crate::Journal::event`] returns: everything that allows something, and everything about the

@@ -30,6 +30,8 @@ pub const ERASED: &str = "(erased)";
 /// Salt in front of a name.
 pub(crate) const SALT_LEN: usize = 16;
 const HASH_LEN: usize = 32;
+/// What a name costs beside its text: kind, length, hash and salt.
+pub(crate) const NAME_LEN: usize = 3 + HASH_LEN + SALT_LEN;
 const DOMAIN: &[u8] = b"edgeguard.dev/journal-name/v1\0";
 /// Where a frame says what it holds, and how.
 const KIND_AT: usize = 4;

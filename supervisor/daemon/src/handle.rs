@@ -6,11 +6,14 @@
 //! What was opened is what is used, whatever happens to the path afterwards.
 
 use std::os::fd::OwnedFd;
+use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
 use cap_std::fs::Dir;
 use cap_std::fs::File;
+use rustix::fs::AtFlags;
+use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
@@ -56,7 +59,29 @@ pub fn dir(what: &'static str, path: &Path) -> Result<Dir, HandleError> {
 /// The kernel itself refuses a link in any part, so there is no moment between a look and an open.
 fn open(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(rustix::fs::CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+    match rustix::fs::openat2(rustix::fs::CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        // Some containers' filters know no `openat2` (systemd-nspawn of Debian 12).
+        Err(Errno::NOSYS) => step_by_step(path, flags),
+        opened => Ok(opened?),
+    }
+}
+
+/// The same by hand: each part is opened from the one before it, and none may be a link.
+fn step_by_step(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut here = rustix::fs::open(if path.is_absolute() { "/" } else { "." }, way, Mode::empty())?;
+    let mut parts = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir)).peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(name) = part else { return Err(Errno::INVAL.into()) };
+        let how = if parts.peek().is_some() { way } else { flags | OFlags::NOFOLLOW | OFlags::CLOEXEC };
+        here = rustix::fs::openat(&here, name, how, Mode::empty()).map_err(|errno| {
+            let stat = rustix::fs::statat(&here, name, AtFlags::SYMLINK_NOFOLLOW);
+            // Where a directory was wanted the kernel says so of a link too.
+            let link = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+            if link { Errno::LOOP } else { errno }
+        })?;
+    }
+    Ok(here)
 }
 
 impl HandleError {
@@ -120,6 +145,27 @@ mod tests {
         let last = file("module", &real.join("data/in/latest.wasm")).unwrap_err().to_string();
         assert!(last.ends_with(&said("data/in/latest.wasm", "data/in/m.wasm")), "{last}");
         assert!(dir("granted directory", &real.join("current")).is_err());
+    }
+
+    #[test]
+    fn step_by_step_opens_what_the_kernel_opens_and_refuses_what_it_refuses() {
+        let root = tempfile::tempdir().unwrap();
+        let real = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("data/in")).unwrap();
+        std::fs::write(real.join("data/in/m.wasm"), "x").unwrap();
+        std::os::unix::fs::symlink("data", real.join("current")).unwrap();
+        std::os::unix::fs::symlink("m.wasm", real.join("data/in/latest.wasm")).unwrap();
+        for name in
+            ["data/in/m.wasm", "data", "data/in", "current", "current/in/m.wasm", "data/in/latest.wasm", "absent", "data/in/m.wasm/x"]
+        {
+            let path = real.join(name);
+            for flags in [OFlags::RDONLY, OFlags::RDONLY | OFlags::DIRECTORY] {
+                let errno = |opened: std::io::Result<OwnedFd>| opened.map(drop).map_err(|error| error.raw_os_error());
+                let resolve = ResolveFlags::NO_SYMLINKS;
+                let kernel = rustix::fs::openat2(rustix::fs::CWD, &path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+                assert_eq!(errno(step_by_step(&path, flags)), errno(kernel.map_err(Into::into)), "{name} {flags:?}");
+            }
+        }
     }
 
     #[test]
