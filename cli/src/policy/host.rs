@@ -1,14 +1,13 @@
 //! What a policy names, looked up on this host.
 //!
 //! Runs in: command line.
-//! Does not: follow symbolic links, and says where there is one; the daemon opens these paths in the same way.
+//! Does not: follow symbolic links but those that none but root could have made, and says where there is one; the daemon opens these paths in the same way.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::fs::Metadata;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -163,8 +162,8 @@ impl Look<'_> {
     }
 
     fn key(&mut self, path: &Path, place: Place) -> Option<KeyId> {
-        self.entry(path, place, Want::File)?;
-        match files::read(path, edgeguard_attest::MAX_KEY_FILE) {
+        let real = self.entry(path, place, Want::File)?;
+        match files::read(&real, edgeguard_attest::MAX_KEY_FILE) {
             Ok(pem) => match TrustedKey::from_pem(&pem) {
                 Ok(key) => return Some(key.id()),
                 Err(why) => {
@@ -179,8 +178,8 @@ impl Look<'_> {
 
     fn root(&mut self, path: &Path, wanted: &[u8; 32]) {
         let place = Place::Name;
-        let Some(_) = self.entry(path, place, Want::File) else { return };
-        match open(path).and_then(digest) {
+        let Some(real) = self.entry(path, place, Want::File) else { return };
+        match open(&real).and_then(digest) {
             Ok(actual) if actual == *wanted => {}
             Ok(actual) => {
                 let label = format!("expected `{}`, found `{}`", hex::encode(wanted), hex::encode(actual));
@@ -194,8 +193,8 @@ impl Look<'_> {
 
     fn model(&mut self, path: &Path, wanted: &[u8; 32], index: usize) {
         let place = Place::Model(index);
-        let Some(_) = self.entry(path, place, Want::File) else { return };
-        match open(path).and_then(digest) {
+        let Some(real) = self.entry(path, place, Want::File) else { return };
+        match open(&real).and_then(digest) {
             Ok(actual) if actual == *wanted => {}
             Ok(actual) => {
                 let label = format!("the file's is `{}`", hex::encode(actual));
@@ -206,36 +205,9 @@ impl Look<'_> {
         }
     }
 
-    /// Looks at a path, and at every directory on the way to it.
-    fn entry(&mut self, path: &Path, place: Place, want: Want) -> Option<Metadata> {
-        let mut here = PathBuf::new();
-        let mut last = None;
-        for part in path.components() {
-            here.push(part);
-            let meta = match std::fs::symlink_metadata(&here) {
-                Ok(meta) => meta,
-                Err(e) => {
-                    self.unreadable(&here, place, &e);
-                    return None;
-                }
-            };
-            if meta.is_symlink() {
-                let to = std::fs::canonicalize(path).map_or_else(|_| "the path it leads to".to_owned(), |p| format!("`{}`", p.display()));
-                let label = format!("`{}` is a symbolic link", here.display());
-                self.report(Code::Symlink, "path goes through a symbolic link", place, label, format!("write {to}"));
-                return None;
-            }
-            // A directory with the sticky bit lets nobody replace what is another's.
-            let on_the_way = part != Component::RootDir && meta.is_dir() && here != path;
-            if on_the_way && meta.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE {
-                match want {
-                    Want::File => self.loose(Code::LooseMode, &here, place, "file could be replaced by anybody"),
-                    Want::Directory => self.loose(Code::LooseDir, &here, place, "directory could be replaced by anybody"),
-                }
-            }
-            last = Some(meta);
-        }
-        let meta = last?;
+    /// Looks at a path, and at every directory on the way to it. Returns the path without links.
+    fn entry(&mut self, path: &Path, place: Place, want: Want) -> Option<PathBuf> {
+        let (here, meta) = self.walk(path, place, want)?;
         if want == Want::File && meta.is_file() && meta.mode() & WORLD_WRITABLE != 0 {
             self.loose(Code::LooseMode, path, place, "file can be changed by anybody");
         }
@@ -251,7 +223,50 @@ impl Look<'_> {
             let label = format!("expected {wanted}, found {}", kind(&meta));
             self.report(Code::WrongKind, "path is of the wrong kind", place, label, "name the right path");
         }
-        good.then_some(meta)
+        good.then_some(here)
+    }
+
+    /// The way to a path, by the rule of the daemon: a link is followed only where none but root could have made it or led the way to it.
+    fn walk(&mut self, path: &Path, place: Place, want: Want) -> Option<(PathBuf, Metadata)> {
+        let mut here = PathBuf::new();
+        let mut last: Option<Metadata> = None;
+        let mut roots_alone = true;
+        let mut links = 0;
+        let mut ahead = Vec::new();
+        push(&mut ahead, path);
+        while let Some(part) = ahead.pop() {
+            roots_alone = roots_alone && last.as_ref().is_none_or(is_roots_alone);
+            if part == Path::new("..") {
+                here.pop();
+            } else {
+                here.push(&part);
+            }
+            let meta = std::fs::symlink_metadata(&here).map_err(|e| self.unreadable(&here, place, &e)).ok()?;
+            if meta.is_symlink() {
+                links += 1;
+                if !roots_alone || meta.uid() != 0 || links > MAX_LINKS {
+                    let to =
+                        std::fs::canonicalize(path).map_or_else(|_| "the path it leads to".to_owned(), |p| format!("`{}`", p.display()));
+                    let label = format!("`{}` is a symbolic link", here.display());
+                    self.report(Code::Symlink, "path goes through a symbolic link", place, label, format!("write {to}"));
+                    return None;
+                }
+                let target = std::fs::read_link(&here).map_err(|e| self.unreadable(&here, place, &e)).ok()?;
+                push(&mut ahead, &target);
+                here.pop();
+                continue;
+            }
+            // A directory with the sticky bit lets nobody replace what is another's.
+            let on_the_way = here != Path::new("/") && meta.is_dir() && !ahead.is_empty();
+            if on_the_way && meta.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE {
+                match want {
+                    Want::File => self.loose(Code::LooseMode, &here, place, "file could be replaced by anybody"),
+                    Want::Directory => self.loose(Code::LooseDir, &here, place, "directory could be replaced by anybody"),
+                }
+            }
+            last = Some(meta);
+        }
+        last.map(|meta| (here, meta))
     }
 
     /// A guest that hangs is left alone for longer than a daemon would be.
@@ -334,6 +349,19 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 const WORLD_WRITABLE: u32 = 0o002;
 /// `S_ISVTX`
 const STICKY: u32 = 0o1000;
+
+/// Links one after another in one path; the kernel's own bound.
+const MAX_LINKS: usize = 40;
+
+/// Puts the parts of `path` on top of those ahead, the first uppermost.
+fn push(ahead: &mut Vec<PathBuf>, path: &Path) {
+    ahead.extend(path.components().rev().map(|part| PathBuf::from(part.as_os_str())));
+}
+
+/// Whether none but root may put something else into this directory.
+fn is_roots_alone(dir: &Metadata) -> bool {
+    dir.uid() == 0 && dir.mode() & 0o022 == 0
+}
 
 #[cfg(test)]
 mod tests {

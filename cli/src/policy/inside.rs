@@ -72,7 +72,7 @@ fn several(n: usize, one: &str, many: &str) -> String {
 
 fn walk(root: &Path) -> Found {
     let mut found = Found::default();
-    let Ok(device) = std::fs::symlink_metadata(root).map(|meta| meta.dev()) else { return found };
+    let Ok(device) = std::fs::metadata(root).map(|meta| meta.dev()) else { return found };
     let mut left = MAX_ENTRIES;
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {

@@ -1,22 +1,25 @@
 //! Paths become handles, once.
 //!
 //! Runs in: daemon.
-//! Invariant: no part of an operator's path is a symbolic link when it is opened: what a policy names is what is opened, and nobody who may write on the way can lead it elsewhere.
-//! `edgeguard policy check --host` refuses the same paths (EG052), `/var/run` and other links of the system among them: the real path is as easily written.
+//! Invariant: nobody but root can lead an operator's path elsewhere. A symbolic link is followed only while every directory from `/` to it belongs to root and
+//! to nobody else's pen, as `/var/run` and the `/var/lib/edgeguard` of a service with `DynamicUser=` do; any other is refused.
+//! `edgeguard policy check --host` refuses the same paths (EG052).
 //! What was opened is what is used, whatever happens to the path afterwards.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
 use cap_std::fs::Dir;
 use cap_std::fs::File;
-use rustix::fs::AtFlags;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 /// Why a path did not become a handle.
@@ -33,7 +36,7 @@ pub struct HandleError {
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// It is absent, unreadable, no regular file, or its path goes through a symbolic link.
+/// It is absent, unreadable, no regular file, or its path goes through a symbolic link that others than root could have made.
 pub fn file(what: &'static str, path: &Path) -> Result<File, HandleError> {
     // Without waiting: opening a pipe that somebody put in the file's place would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -50,38 +53,70 @@ pub fn file(what: &'static str, path: &Path) -> Result<File, HandleError> {
 /// Opens a directory.
 ///
 /// # Errors
-/// It is absent, unreadable, no directory, or its path goes through a symbolic link.
+/// It is absent, unreadable, no directory, or its path goes through a symbolic link that others than root could have made.
 pub fn dir(what: &'static str, path: &Path) -> Result<Dir, HandleError> {
     let open = || open(path, OFlags::RDONLY | OFlags::DIRECTORY).map(|fd| Dir::from_std_file(fd.into()));
     open().map_err(|source| HandleError::new(what, path, source))
 }
 
-/// The kernel itself refuses a link in any part, so there is no moment between a look and an open.
+/// Links one after another in one path; the kernel's own bound.
+const MAX_LINKS: usize = 40;
+
+/// Where no part is a link the kernel itself sees to it: there is no moment between a look and an open.
 fn open(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(rustix::fs::CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
         // Some containers' filters know no `openat2` (systemd-nspawn of Debian 12).
-        Err(Errno::NOSYS) => step_by_step(path, flags),
+        Err(Errno::LOOP | Errno::NOSYS) => step_by_step(path, flags),
         opened => Ok(opened?),
     }
 }
 
-/// The same by hand: each part is opened from the one before it, and none may be a link.
+/// Each part is opened from the one before it, and a link is followed only where none but root could have made it or led the way to it.
 fn step_by_step(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
     let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut here = rustix::fs::open(if path.is_absolute() { "/" } else { "." }, way, Mode::empty())?;
-    let mut parts = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir)).peekable();
-    while let Some(part) = parts.next() {
-        let Component::Normal(name) = part else { return Err(Errno::INVAL.into()) };
-        let how = if parts.peek().is_some() { way } else { flags | OFlags::NOFOLLOW | OFlags::CLOEXEC };
-        here = rustix::fs::openat(&here, name, how, Mode::empty()).map_err(|errno| {
-            let stat = rustix::fs::statat(&here, name, AtFlags::SYMLINK_NOFOLLOW);
+    let mut roots_alone = path.is_absolute();
+    let mut links = 0;
+    let mut ahead: Vec<OsString> = Vec::new();
+    push(&mut ahead, path);
+    while let Some(name) = ahead.pop() {
+        roots_alone = roots_alone && is_roots_alone(&rustix::fs::fstat(&here)?);
+        let how = if ahead.is_empty() { flags | OFlags::NOFOLLOW | OFlags::CLOEXEC } else { way };
+        match rustix::fs::openat(&here, &name, how, Mode::empty()) {
+            Ok(next) => here = next,
             // Where a directory was wanted the kernel says so of a link too.
-            let link = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-            if link { Errno::LOOP } else { errno }
-        })?;
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => {
+                let link = rustix::fs::openat(&here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                let stat = rustix::fs::fstat(&link)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                    return Err(errno.into());
+                }
+                links += 1;
+                if !roots_alone || stat.st_uid != 0 || links > MAX_LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                let target = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(&link, "", Vec::new())?.into_bytes()));
+                if target.is_absolute() {
+                    here = rustix::fs::open("/", way, Mode::empty())?;
+                }
+                push(&mut ahead, &target);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
     }
     Ok(here)
+}
+
+/// Puts the parts of `path` on top of those ahead, the first uppermost.
+fn push(ahead: &mut Vec<OsString>, path: &Path) {
+    let parts = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    ahead.extend(parts.rev().map(|part| part.as_os_str().to_owned()));
+}
+
+/// Whether none but root may put something else into this directory.
+fn is_roots_alone(dir: &Stat) -> bool {
+    dir.st_uid == 0 && !Mode::from_raw_mode(dir.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
 impl HandleError {
@@ -165,6 +200,31 @@ mod tests {
                 let kernel = rustix::fs::openat2(rustix::fs::CWD, &path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
                 assert_eq!(errno(step_by_step(&path, flags)), errno(kernel.map_err(Into::into)), "{name} {flags:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_link_of_roots_in_directories_of_roots_alone_is_followed() {
+        let links = ["/var/run", "/bin", "/lib"].map(Path::new);
+        let Some(link) = links.into_iter().find(|link| link.is_symlink()) else {
+            println!("skipped: this system has no link among {links:?}");
+            return;
+        };
+        let (ours, real) = (dir("granted directory", link).unwrap(), dir("granted directory", &link.canonicalize().unwrap()).unwrap());
+        let inode = |dir: &Dir| rustix::fs::fstat(dir).map(|stat| (stat.st_dev, stat.st_ino)).unwrap();
+        assert_eq!(inode(&ours), inode(&real));
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_not_roots_alone() {
+        let stat = |mode: u32, uid: u32| {
+            let mut stat = rustix::fs::stat("/").unwrap();
+            (stat.st_mode, stat.st_uid) = (mode, uid);
+            stat
+        };
+        assert!(is_roots_alone(&stat(0o040_755, 0)));
+        for (mode, uid) in [(0o040_775, 0), (0o041_777, 0), (0o040_757, 0), (0o040_700, 1000)] {
+            assert!(!is_roots_alone(&stat(mode, uid)), "{mode:o} {uid}");
         }
     }
 
