@@ -98,7 +98,7 @@ class Tree:
         for left in reversed(self.peaks[:-1]): h = sha(b"\x01", left, h)
         return h
 
-# Names: in a frame of type 6, what can be erased is zeros for checksum and leaf, and has a hash that is covered.
+# Names: in a frame of type 6, what can be erased is left out of checksum and leaf, and has a hash that is covered.
 NAME = b"edgeguard.dev/journal-name/v1\0"
 def names_in(payload):
     found, at = [], 0
@@ -113,7 +113,7 @@ def covered(kind, flags, payload):
     try: names = names_in(payload)
     except (AssertionError, IndexError): return payload
     payload = bytearray(payload)
-    for start, end in names: payload[min(start + 32, end):end] = bytes(max(end - start - 32, 0))
+    for start, end in reversed(names): del payload[min(start + 32, end):end]
     return bytes(payload)
 def erased(payload, bad):
     try: names = names_in(payload)

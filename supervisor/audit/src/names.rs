@@ -128,17 +128,22 @@ pub(crate) fn erasable(body: &Range<usize>) -> Range<usize> {
     (body.start + HASH_LEN).min(body.end)..body.end
 }
 
-/// A payload as checksums and digests cover it: the names in it are zeros behind their hashes. Of any other kind of frame, and of one that does not parse,
-/// the payload as it is.
+/// A payload as checksums and digests cover it: without what stands behind the hashes of its names. Of any other kind of frame, and of one that does not
+/// parse, the payload as it is. Two payloads of one length, which the header tells, come to the same only if they differ in names alone: the lengths of the
+/// names are covered.
 pub(crate) fn covered(kind: u8, flags: u8, payload: &[u8]) -> Cow<'_, [u8]> {
     if kind != FrameType::Dict as u8 || flags & COMPRESSED != 0 {
         return Cow::Borrowed(payload);
     }
     let Ok(names) = names(payload) else { return Cow::Borrowed(payload) };
-    let mut covered = payload.to_vec();
+    let mut covered = Vec::new();
+    let mut from = 0;
     for name in names {
-        covered.get_mut(erasable(&name)).unwrap_or_default().fill(0);
+        let without = erasable(&name);
+        covered.extend_from_slice(payload.get(from..without.start).unwrap_or_default());
+        from = without.end;
     }
+    covered.extend_from_slice(payload.get(from..).unwrap_or_default());
     Cow::Owned(covered)
 }
 
@@ -195,7 +200,7 @@ mod tests {
             for entry in entries(&bytes).flatten() {
                 let _ = Name::parse(&bytes[entry.1]).map(|name| name.state());
             }
-            prop_assert_eq!(covered(6, 0, &bytes).len(), bytes.len());
+            prop_assert!(covered(6, 0, &bytes).len() <= bytes.len());
         }
     }
 }

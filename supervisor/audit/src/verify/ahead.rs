@@ -22,6 +22,7 @@ use crate::read::calls::Unpacker;
 use crate::read::calls::summed;
 use crate::segment::Tier;
 use crate::tree::Hash;
+use crate::verify::names;
 
 /// What comes next.
 pub(super) enum Step {
@@ -39,6 +40,8 @@ pub(super) struct Seen {
     pub frame: Frame,
     /// Its leaf as computed from it.
     pub leaf: Hash,
+    /// For a frame of names: which of them are erased, or what is wrong.
+    pub names: Option<Result<Vec<u32>, String>>,
     /// For a frame of calls whose calls are asked for: what they come to, or that they do not parse.
     pub calls: Option<Result<Vec<Part>, BadContent>>,
 }
@@ -74,7 +77,7 @@ fn read_all(reader: &mut Reader, to: &[SyncSender<Vec<Step>>]) {
             let step = match reader.next_frame() {
                 Ok(Some(frame)) => {
                     bytes += frame.bytes.len();
-                    Step::Frame(Box::new(Seen { frame, leaf: Hash::default(), calls: None }))
+                    Step::Frame(Box::new(Seen { frame, leaf: Hash::default(), names: None, calls: None }))
                 }
                 Ok(None) => Step::End(reader.position()),
                 Err(error) => Step::Bad(error),
@@ -95,6 +98,9 @@ fn work_all(from: Receiver<Vec<Step>>, calls_from: u64, to: &SyncSender<Vec<Step
             if let Step::Frame(seen) = step {
                 seen.leaf = seen.frame.leaf();
                 let header = &seen.frame.header;
+                if header.kind == FrameType::Dict {
+                    seen.names = Some(names::look(seen.frame.payload()));
+                }
                 if header.kind == FrameType::Detail && seen.frame.tier == Tier::Detail && header.frame_no >= calls_from {
                     seen.calls = Some(summed(&seen.frame, &mut unpacker));
                 }

@@ -246,7 +246,7 @@ impl<'a> State<'a> {
 
     /// The next frame, with what was made of it.
     fn frame(&mut self, seen: Seen, reader: &mut Reader, found: &mut Verification) -> Result<(), Verdict> {
-        let Seen { frame, leaf, calls } = seen;
+        let Seen { frame, leaf, names, calls } = seen;
         let header = frame.header;
         let number = header.frame_no;
         let place = || format!("frame {number} in `{}`", frame.segment_name());
@@ -281,8 +281,8 @@ impl<'a> State<'a> {
         }
         *next_seq = header.first_seq.saturating_add(header.n.into());
         let kind = header.kind;
-        if kind == FrameType::Dict {
-            self.names.dict(number, frame.payload()).map_err(tampered)?;
+        if let Some(names) = names {
+            self.names.dict(number, names.map_err(tampered)?);
         }
         if tier == 1 && number < self.claimed && !self.trust.contents {
             // What is in a frame that is signed for was written so. That it is will be shown at the end.

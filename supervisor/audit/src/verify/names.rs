@@ -21,21 +21,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// A `Dict` frame.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub fn dict(&mut self, frame: u64, payload: &[u8]) -> Result<(), String> {
-        let bodies = names::names(payload).map_err(|error| format!("its payload {error}"))?;
-        for (body, index) in bodies.into_iter().zip(0..) {
-            let name = payload.get(body).map(Name::parse).and_then(Result::ok);
-            match name.map(|name| name.state()) {
-                Some(State::Whole) => {}
-                Some(State::Erased) => drop(self.erased.insert((frame, index))),
-                _ => return Err(format!("name {index} in it is not the one that was written")),
-            }
-        }
-        Ok(())
+    /// A `Dict` frame, with what [`look`] found.
+    pub fn dict(&mut self, frame: u64, erased: Vec<u32>) {
+        self.erased.extend(erased.into_iter().map(|index| (frame, index)));
     }
 
     /// An `Erasure` frame.
@@ -78,6 +66,24 @@ impl Names {
             Some(name) => Err(tampered(*name, "the frame that says so is not sealed")),
         }
     }
+}
+
+/// Holds each name of a `Dict` payload against its hash. Returns which are erased.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(super) fn look(payload: &[u8]) -> Result<Vec<u32>, String> {
+    let bodies = names::names(payload).map_err(|error| format!("its payload {error}"))?;
+    let mut erased = Vec::new();
+    for (body, index) in bodies.into_iter().zip(0..) {
+        let name = payload.get(body).map(Name::parse).and_then(Result::ok);
+        match name.map(|name| name.state()) {
+            Some(State::Whole) => {}
+            Some(State::Erased) => erased.push(index),
+            _ => return Err(format!("name {index} in it is not the one that was written")),
+        }
+    }
+    Ok(erased)
 }
 
 fn tampered((frame, name): (u64, u32), why: &str) -> Verdict {
