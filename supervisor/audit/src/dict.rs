@@ -163,11 +163,11 @@ pub(crate) struct Dictionary {
 }
 
 impl Dictionary {
-    /// Adds what a `Dict` frame holds.
+    /// Adds what a `Dict` frame holds; the names are taken as they are if they were held against their hashes already.
     ///
     /// # Errors
     /// [`BadPayload`]
-    pub fn add(&mut self, payload: &[u8]) -> Result<(), BadPayload> {
+    pub fn add(&mut self, payload: &[u8], held: bool) -> Result<(), BadPayload> {
         for entry in names::entries(payload) {
             let (kind, body) = entry?;
             let bytes = payload.get(body).ok_or(BadPayload::Length)?;
@@ -176,6 +176,7 @@ impl Dictionary {
                 return Err(BadPayload::Dictionary);
             }
             match kind {
+                KIND_NAME if held => self.texts.push(Name::parse(bytes)?.shown_as_held().into()),
                 KIND_NAME => self.texts.push(Name::parse(bytes)?.shown()?.into()),
                 KIND_SOURCE => self.sources.push(Arc::new(serde_json::from_slice(bytes).map_err(|_| BadPayload::Reference)?)),
                 _ => return Err(BadPayload::Reference),

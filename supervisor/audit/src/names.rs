@@ -61,17 +61,28 @@ impl<'a> Name<'a> {
     }
 
     pub fn state(&self) -> State {
-        match self.salt {
-            // What a crash left of the text is erased at the next start.
-            [0, ..] if self.salt.iter().all(|byte| *byte == 0) => State::Erased,
-            _ if sha256(&[DOMAIN, self.salt, self.text]) == *self.hash => State::Whole,
-            _ => State::Another,
+        if self.is_erased() {
+            State::Erased
+        } else if sha256(&[DOMAIN, self.salt, self.text]) == *self.hash {
+            State::Whole
+        } else {
+            State::Another
         }
+    }
+
+    /// Whether its salt is gone. What a crash left of the text is erased at the next start.
+    fn is_erased(&self) -> bool {
+        self.salt.iter().all(|byte| *byte == 0)
     }
 
     /// Whether nothing is left of it but its hash.
     pub fn is_blank(&self) -> bool {
         self.salt.iter().chain(self.text).all(|byte| *byte == 0)
+    }
+
+    /// What is shown of a name whose state was looked at before.
+    pub fn shown_as_held(&self) -> &'a [u8] {
+        if self.is_erased() { ERASED.as_bytes() } else { self.text }
     }
 
     /// What is shown.

@@ -20,11 +20,9 @@ use crate::cursor::segment_name;
 use crate::dict::Source;
 use crate::event::Event;
 use crate::frame;
-use crate::frame::COMPRESSED;
 use crate::frame::FrameType;
 use crate::frame::HEADER_LEN;
 use crate::frame::Header;
-use crate::frame::MAX_RAW;
 use crate::journal::Stats;
 use crate::leaves::LEAF_LEN;
 use crate::leaves::LeafReader;
@@ -186,7 +184,7 @@ pub struct Reader {
     events: Names,
     calls: Names,
     counts: Names,
-    raw: Vec<u8>,
+    names_held: bool,
     unpacker: Unpacker,
 }
 
@@ -197,6 +195,11 @@ impl Reader {
     /// [`ReadError::Io`]
     pub fn open(dir: &Path) -> Result<Self, ReadError> {
         Self::open_at(dir, 0)
+    }
+
+    /// Somebody else holds each name against its hash, and stops where one is another.
+    pub(crate) const fn names_are_held(&mut self) {
+        self.names_held = true;
     }
 
     /// Opens it so that [`Reader::next_frame`] begins with this frame.
@@ -218,7 +221,7 @@ impl Reader {
             events: Names::default(),
             calls: Names::default(),
             counts: Names::default(),
-            raw: Vec::new(),
+            names_held: false,
             unpacker: Unpacker::default(),
         };
         reader.seek(frame)?;
@@ -371,15 +374,13 @@ impl Reader {
 
     fn content(&mut self, frame: &Frame) -> Result<Content, BadContent> {
         self.names(frame.tier).turn_to(frame.segment);
-        let mut raw = std::mem::take(&mut self.raw);
-        if frame.header.kind == FrameType::Summary {
-            let summary = self.summary(frame, &mut raw);
-            self.raw = raw;
-            return summary.map(Content::Summary);
-        }
-        let payload = if frame.header.flags & COMPRESSED == 0 { frame.payload() } else { decompress(frame.payload(), &mut raw)? };
-        let content = self.parse(frame, payload);
-        self.raw = raw;
+        let mut unpacker = std::mem::take(&mut self.unpacker);
+        let content = match frame.header.kind {
+            // Only a part of it is compressed.
+            FrameType::Summary => self.summary(frame, &mut unpacker).map(Content::Summary),
+            _ => unpacker.payload(frame).and_then(|payload| self.parse(frame, payload)),
+        };
+        self.unpacker = unpacker;
         content
     }
 
@@ -410,9 +411,10 @@ impl Reader {
                 Content::Events(items.collect())
             }
             FrameType::Detail => Content::Calls(self.calls(header, payload)?),
-            FrameType::Summary => Content::Summary(self.summary(frame, &mut Vec::new())?),
+            FrameType::Summary => Content::Summary(self.summary(frame, &mut Unpacker::default())?),
             FrameType::Dict => {
-                self.names(frame.tier).dictionary.add(payload)?;
+                let held = self.names_held;
+                self.names(frame.tier).dictionary.add(payload, held)?;
                 Content::Dictionary
             }
             FrameType::Account => Content::Account(serde_json::from_slice(payload)?),
@@ -495,11 +497,4 @@ fn item<T>(header: &Header, index: u32, time_boot: u64, what: T) -> Item<T> {
         time_boot,
         what,
     }
-}
-
-/// Decompresses into `raw`, which is and stays [`MAX_RAW`] bytes long.
-fn decompress<'a>(payload: &[u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8], BadContent> {
-    raw.resize(MAX_RAW, 0);
-    let len = zstd::bulk::decompress_to_buffer(payload, raw.as_mut_slice()).map_err(BadContent::Compression)?;
-    Ok(raw.get(..len).unwrap_or_default())
 }

@@ -40,12 +40,20 @@ impl Unpacker {
         if frame.header.flags & COMPRESSED == 0 {
             return Ok(frame.payload());
         }
+        self.unpack(frame.payload())
+    }
+
+    /// What was compressed.
+    ///
+    /// # Errors
+    /// [`BadContent::Compression`]; it never becomes longer than [`MAX_RAW`].
+    pub fn unpack(&mut self, compressed: &[u8]) -> Result<&[u8], BadContent> {
         self.raw.resize(MAX_RAW, 0);
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
             none => none.insert(Decompressor::new().map_err(BadContent::Compression)?),
         };
-        let len = zstd.decompress_to_buffer(frame.payload(), self.raw.as_mut_slice()).map_err(BadContent::Compression)?;
+        let len = zstd.decompress_to_buffer(compressed, self.raw.as_mut_slice()).map_err(BadContent::Compression)?;
         Ok(self.raw.get(..len).unwrap_or_default())
     }
 }

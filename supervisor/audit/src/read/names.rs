@@ -11,7 +11,7 @@ use crate::read::Coverage;
 use crate::read::Frame;
 use crate::read::Reader;
 use crate::read::Summary;
-use crate::read::decompress;
+use crate::read::calls::Unpacker;
 use crate::summary;
 use crate::summary::Key;
 
@@ -35,10 +35,10 @@ impl Names {
 }
 
 impl Reader {
-    pub(super) fn summary(&mut self, frame: &Frame, raw: &mut Vec<u8>) -> Result<Summary, BadContent> {
+    pub(super) fn summary(&mut self, frame: &Frame, unpacker: &mut Unpacker) -> Result<Summary, BadContent> {
         let mut payload = frame.payload();
         let coverage = Coverage::get(&mut payload)?;
-        let (first_key, new, rows) = summary::columns::decode(decompress(payload, raw)?, frame.header.n.into())?;
+        let (first_key, new, rows) = summary::columns::decode(unpacker.unpack(payload)?, frame.header.n.into())?;
         let Names { dictionary, keys, .. } = &mut self.counts;
         let first_key = usize::try_from(first_key).unwrap_or(usize::MAX);
         // A frame that is read twice brings the same keys again.

@@ -93,6 +93,8 @@ fn check(dir: &Path, trust: &Trust, found: &mut Verification, progress: &mut imp
     let mut reader = Reader::open(dir).map_err(unreadable)?;
     // It reads contents and leaves, and stays at its beginning: another thread is ahead with the first one.
     let mut decoder = Reader::open(dir).map_err(unreadable)?;
+    // By the threads that hash frames.
+    decoder.names_are_held();
     let mut state = State::new(dir, trust);
     if trust.contents {
         state.counting.recount(dir).map_err(|error| Verdict::Unreadable { why: format!("`sum`: {error}") })?;
