@@ -128,7 +128,8 @@ fn words(event: &Event) -> String {
 /// The call in words, on one line.
 #[must_use]
 pub fn call(call: &Call) -> String {
-    let Record { call: id, outcome, flags, errno, rule, handle, took_ns, n_in, n_out, .. } = call.record;
+    let Record { call: id, outcome, flags, errno, rule, handle, took_ns, .. } = call.record;
+    let (n_in, n_out) = (call.record.bytes_in(), call.record.bytes_out());
     let mut line = format!("`{}` {}", call.source.module(), id.function());
     if let Some(text) = &call.text {
         let more = if flags & TRUNCATED == 0 { "" } else { "…" };
@@ -140,6 +141,7 @@ pub fn call(call: &Call) -> String {
     if handle != 0 {
         line.push_str(&format!(" handle {handle}"));
     }
+    line.push_str(&asked(&call.record));
     if n_in != 0 {
         line.push_str(&format!(" in {n_in}"));
     }
@@ -155,6 +157,20 @@ pub fn call(call: &Call) -> String {
     }
     line.push_str(&format!(" {}", duration(took_ns.into())));
     printable(line.as_bytes())
+}
+
+/// With which flags a file was opened, into which directory something was moved, with which code the guest ended.
+fn asked(record: &Record) -> String {
+    if let Some(flags) = record.opened_with() {
+        let names: Vec<&str> = flags.names().collect();
+        return if names.is_empty() { " with no flags".to_owned() } else { format!(" with {}", names.join(", ")) };
+    }
+    match (record.rule_to(), record.exit_code()) {
+        (Some(0), _) => " into no granted directory".to_owned(),
+        (Some(rule), _) => format!(" into {}", rule_name(rule)),
+        (None, Some(code)) if code != 0 => format!(" code {}", code.cast_signed()),
+        _ => String::new(),
+    }
 }
 
 /// The grant that a rule number stands for: `dir 1` is the first directory of the policy, `graph 1` its first graph.
@@ -188,5 +204,33 @@ fn duration(ns: u64) -> String {
         1_000..1_000_000 => format!("{}.{} µs", ns / 1_000, ns / 100 % 10),
         1_000_000..1_000_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
         _ => format!("{}.{:02} s", ns / 1_000_000_000, ns / 10_000_000 % 100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::OpenFlags;
+    use crate::call_id;
+    use crate::rule_to_number;
+
+    fn words(function: &str, n_in: u32, n_out: u32) -> String {
+        let call = call_id("wasi_snapshot_preview1", function).unwrap();
+        let record = Record { time_ns: 0, call, outcome: Outcome::Ok, flags: 0, errno: 0, rule: 1, handle: 4, took_ns: 64, n_in, n_out };
+        let source = std::sync::Arc::new(crate::Source::new("m", uuid::Uuid::nil(), [0; 32], [0; 32]));
+        super::call(&Call { record, source, text: None })
+    }
+
+    #[test]
+    fn what_is_no_size_is_said_in_words() {
+        let flags = OpenFlags::READ.with(OpenFlags::CREATE, true);
+        assert_eq!(words("path_open", flags.to_number(), 0), "`m` path_open handle 4 with read, create → ok by dir 1 64 ns");
+        assert_eq!(words("path_open", OpenFlags::default().to_number(), 0), "`m` path_open handle 4 with no flags → ok by dir 1 64 ns");
+        assert_eq!(words("path_open", 0, 0), "`m` path_open handle 4 → ok by dir 1 64 ns");
+        assert_eq!(words("path_rename", 0, rule_to_number(2)), "`m` path_rename handle 4 into dir 2 → ok by dir 1 64 ns");
+        assert_eq!(words("path_link", 0, rule_to_number(0)), "`m` path_link handle 4 into no granted directory → ok by dir 1 64 ns");
+        assert_eq!(words("proc_exit", u32::MAX, 0), "`m` proc_exit handle 4 code -1 → ok by dir 1 64 ns");
+        assert_eq!(words("fd_write", 1 << 31, 0), "`m` fd_write handle 4 in 2147483648 → ok by dir 1 64 ns");
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anchor;
+mod asked;
 mod buffer;
 mod call_table;
 mod calls;
@@ -45,6 +46,8 @@ mod time;
 mod tree;
 mod verify;
 
+pub use asked::OpenFlags;
+pub use asked::rule_to_number;
 pub use calls::CallId;
 pub use calls::INTERFACES;
 pub use calls::Interface;

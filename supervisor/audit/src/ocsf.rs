@@ -16,6 +16,7 @@ use crate::encode::Gap;
 use crate::encode::Why;
 use crate::event::Event;
 use crate::ocsf_calls::Kind;
+use crate::ocsf_calls::asked;
 use crate::ocsf_calls::kind;
 pub(crate) use crate::ocsf_line::bounded;
 use crate::ocsf_line::clean;
@@ -516,8 +517,11 @@ fn call(call: &Call) -> Draft {
     if record.errno != 0 {
         set(&mut draft.fields, "", "status_code", record.errno.to_string().into());
     }
-    let unmapped = json!({ "ring": source.ring(), "handle": record.handle, "bytes_in": record.n_in, "bytes_out": record.n_out, "took_ns": record.took_ns });
+    let unmapped = json!({ "ring": source.ring(), "handle": record.handle, "bytes_in": record.bytes_in(), "bytes_out": record.bytes_out(), "took_ns": record.took_ns });
     set(&mut draft.fields, "", "unmapped", unmapped);
+    for (name, value) in asked(record) {
+        set(&mut draft.fields, "/unmapped", name, value);
+    }
     set_class(&mut draft, record.text_class());
     match record.outcome {
         Outcome::Ok => draft,

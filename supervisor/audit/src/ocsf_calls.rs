@@ -1,8 +1,12 @@
-//! Which OCSF class and activity each call is.
+//! Which OCSF class and activity each call is, and what else it says that has no field there.
 //!
 //! Runs in: CLI.
 
+use serde_json::Value;
+
 use crate::calls::CallId;
+use crate::describe;
+use crate::record::Record;
 
 /// What a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,16 @@ pub(crate) fn kind(call: CallId) -> Kind {
         "wasi:cli/environment" | "wasi:filesystem/preopens" => Kind::Read,
         _ => Kind::Other,
     }
+}
+
+/// With which flags a file was opened, into which directory something was moved, with which code the guest ended, by their names under `unmapped`: OCSF has
+/// words for the flags of Windows alone.
+pub(crate) fn asked(record: &Record) -> impl Iterator<Item = (&'static str, Value)> {
+    let flags = record.opened_with().map(|flags| ("open_flags", flags.names().collect::<Vec<_>>().into()));
+    let rule_name = |rule| if rule == 0 { Value::Null } else { describe::rule_name(rule).into() };
+    let to = record.rule_to().map(|rule| ("rule_to", rule_name(rule)));
+    let code = record.exit_code().map(|code| ("exit_code", code.cast_signed().into()));
+    flags.into_iter().chain(to).chain(code)
 }
 
 fn preview1(function: &str) -> Kind {

@@ -27,9 +27,9 @@ pub struct Record {
     pub handle: u32,
     /// How long it took, in nanoseconds; [`u32::MAX`] for 4.29 s and more.
     pub took_ns: u32,
-    /// Bytes or items that went in.
+    /// Bytes or items that went in; of some calls [something else](Record::bytes_in).
     pub n_in: u32,
-    /// Bytes or items that came out.
+    /// Bytes or items that came out; of some calls [something else](Record::bytes_out).
     pub n_out: u32,
 }
 

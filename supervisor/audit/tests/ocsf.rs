@@ -12,6 +12,7 @@ use edgeguard_audit::INTERFACES;
 use edgeguard_audit::MAX_LINE;
 use edgeguard_audit::Note;
 use edgeguard_audit::Ocsf;
+use edgeguard_audit::OpenFlags;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Position;
 use edgeguard_audit::Record;
@@ -27,6 +28,7 @@ use edgeguard_audit::frame::FrameType;
 use edgeguard_audit::frame::Header;
 use edgeguard_audit::read::Call;
 use edgeguard_audit::read::Item;
+use edgeguard_audit::rule_to_number;
 use proptest::prelude::*;
 
 fn exporter() -> Ocsf {
@@ -237,6 +239,13 @@ fn call(interface: &str, function: &str, outcome: Outcome, text: Option<&[u8]>) 
     Call { record, source: Arc::new(source), text: text.map(Arc::from) }
 }
 
+/// A call whose sizes are none.
+fn asking(function: &str, n_in: u32, n_out: u32) -> Call {
+    let mut call = call("wasi_snapshot_preview1", function, Outcome::Ok, None);
+    (call.record.n_in, call.record.n_out) = (n_in, n_out);
+    call
+}
+
 fn lines() -> Vec<String> {
     let exporter = exporter();
     let mut lines: Vec<String> = events().into_iter().zip(0..).map(|(event, frame)| exporter.event(&item(frame, event))).collect();
@@ -248,6 +257,9 @@ fn lines() -> Vec<String> {
         call("wasi_ephemeral_nn", "load_by_name", Outcome::Ok, Some(b"vad")),
         call("wasi_ephemeral_nn", "compute", Outcome::Ok, None),
         call("wasi:nn/inference", "[method]graph-execution-context.compute", Outcome::Limit, None),
+        asking("path_open", OpenFlags::READ.with(OpenFlags::CREATE, true).to_number(), 0),
+        asking("path_rename", 0, rule_to_number(2)),
+        asking("proc_exit", 3, 0),
     ];
     lines.extend(calls.into_iter().zip(100..).filter_map(|(call, frame)| exporter.call(&item(frame, call))));
     lines
@@ -264,6 +276,24 @@ fn lines_stay_as_they_are() {
             )
             .replace(&version, "\"version\":\"VERSION\"")
     );
+}
+
+#[test]
+fn what_is_no_size_is_exported_in_words() {
+    let details = |function: &str, n_in, n_out| {
+        let line = exporter().call(&item(1, asking(function, n_in, n_out))).unwrap();
+        let ecs = Encoder::new(exporter(), Form::Ecs).call(&item(1, asking(function, n_in, n_out))).unwrap().line;
+        let [ocsf, ecs]: [serde_json::Value; 2] = [line, ecs].map(|line| serde_json::from_str(&line).unwrap());
+        assert_eq!(ocsf["unmapped"], ecs["edgeguard"]["details"]);
+        ocsf["unmapped"].clone()
+    };
+    let opened = details("path_open", OpenFlags::READ.with(OpenFlags::CREATE, true).to_number(), 0);
+    assert_eq!((&opened["open_flags"], &opened["bytes_in"]), (&serde_json::json!(["read", "create"]), &0.into()));
+    let moved = details("path_rename", 0, rule_to_number(2));
+    assert_eq!((&moved["rule_to"], &moved["bytes_out"]), (&"dir 2".into(), &0.into()));
+    assert!(details("path_link", 0, rule_to_number(0))["rule_to"].is_null());
+    assert_eq!(details("proc_exit", 0xffff_fffe, 0)["exit_code"], -2);
+    assert!(details("fd_read", 1 << 31, 1 << 31).get("open_flags").is_none());
 }
 
 #[test]

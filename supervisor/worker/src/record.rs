@@ -44,9 +44,9 @@ pub struct Pending {
     pub handle: u32,
     /// Which grant it goes back to; 0 for none.
     pub rule: u16,
-    /// Bytes that the guest gave.
+    /// Bytes that the guest gave, or with which flags it opens something.
     pub n_in: u32,
-    /// Bytes that the guest got.
+    /// Bytes that the guest got, or the directory that a rename or a link ends in.
     pub n_out: u32,
     has_text: bool,
     done: bool,

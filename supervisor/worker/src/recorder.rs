@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use edgeguard_audit::CallId;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::call_id;
+use edgeguard_audit::rule_to_number;
 use tracing::Event;
 use tracing::Metadata;
 use tracing::Subscriber;
@@ -161,11 +162,12 @@ impl Visit for Particulars<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "self_" => {
-                let mut text = Text::default();
-                // A text that is cut is still good for what is looked for in it.
-                let _ = write!(text, "{value:?}");
-                self.call.pending.handle = number_after(text.as_str(), "rep: ").unwrap_or(0);
+                self.call.pending.handle = number_of_handle(value).unwrap_or(0);
                 self.call.pending.rule = self.files.map_or(0, |files| files.rule(self.call.pending.handle));
+            }
+            "new_descriptor" => {
+                let rule = number_of_handle(value).zip(self.files).map_or(0, |(handle, files)| files.rule(handle));
+                self.call.pending.n_out = rule_to_number(rule);
             }
             "path" | "old_path" | "new_path" | "src_path" | "dest_path" => {
                 let mut text = Text::default();
@@ -197,6 +199,14 @@ fn end_of(result: &str) -> (Outcome, u16) {
         None if result.contains("Closed") || result.contains("LastOperationFailed") => (Outcome::Error, 1),
         None => (Outcome::Trapped, 0),
     }
+}
+
+/// The number of a handle, by what it looks like: `Resource { rep: 7, … }`.
+fn number_of_handle(value: &dyn fmt::Debug) -> Option<u32> {
+    let mut text = Text::default();
+    // A text that is cut is still good for what is looked for in it.
+    let _ = write!(text, "{value:?}");
+    number_after(text.as_str(), "rep: ")
 }
 
 fn number_after(text: &str, mark: &str) -> Option<u32> {

@@ -11,8 +11,10 @@
 use std::time::Duration;
 
 use edgeguard_audit::CallId;
+use edgeguard_audit::OpenFlags;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::call_id;
+use edgeguard_audit::rule_to_number;
 use wasmtime::AsContextMut as _;
 use wasmtime::Caller;
 use wasmtime::Linker;
@@ -43,6 +45,10 @@ struct Shape {
     got: Option<usize>,
     /// How many bytes the guest wants, where the call gives all or none.
     wants: Option<usize>,
+    /// With what it opens: `oflags`, the rights that the guest asks for, `fdflags`.
+    flags: Option<(usize, usize, usize)>,
+    /// The descriptor of the second path.
+    to_fd: Option<usize>,
     /// What it does to the guest's descriptors.
     effect: Effect,
 }
@@ -59,7 +65,8 @@ enum Effect {
     Renumber,
 }
 
-const PLAIN: Shape = Shape { fd: None, path: None, to: None, gave: None, got: None, wants: None, effect: Effect::None };
+const PLAIN: Shape =
+    Shape { fd: None, path: None, to: None, gave: None, got: None, wants: None, flags: None, to_fd: None, effect: Effect::None };
 const FD: Shape = Shape { fd: Some(0), ..PLAIN };
 
 impl Shape {
@@ -69,6 +76,14 @@ impl Shape {
 
     const fn to(self, pointer: usize, length: usize) -> Self {
         Self { to: Some((pointer, length)), ..self }
+    }
+
+    const fn to_fd(self, argument: usize) -> Self {
+        Self { to_fd: Some(argument), ..self }
+    }
+
+    const fn flags(self, oflags: usize, rights: usize, fdflags: usize) -> Self {
+        Self { flags: Some((oflags, rights, fdflags)), ..self }
     }
 
     const fn fd(self, argument: usize) -> Self {
@@ -174,12 +189,12 @@ preview1! {
     wait path_create_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
     wait path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, stat: i32) FD.path(2, 3);
     wait path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, atim: i64, mtim: i64, set: i32) FD.path(2, 3);
-    wait path_link(fd: i32, flags: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(2, 3).to(5, 6);
+    wait path_link(fd: i32, flags: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(2, 3).to_fd(4).to(5, 6);
     wait path_open(fd: i32, dirflags: i32, path: i32, len: i32, oflags: i32, base: i64, inheriting: i64, fdflags: i32, opened: i32)
-        FD.path(2, 3).effect(Effect::Open(8));
+        FD.path(2, 3).flags(4, 5, 7).effect(Effect::Open(8));
     wait path_readlink(fd: i32, path: i32, len: i32, buf: i32, buf_len: i32, used: i32) FD.path(1, 2).got(5);
     wait path_remove_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
-    wait path_rename(fd: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(1, 2).to(4, 5);
+    wait path_rename(fd: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(1, 2).to_fd(3).to(4, 5);
     wait path_symlink(target: i32, target_len: i32, fd: i32, path: i32, len: i32) FD.fd(2).path(0, 1).to(3, 4);
     wait path_unlink_file(fd: i32, path: i32, len: i32) FD.path(1, 2);
     poll poll_oneoff(subscriptions: i32, events: i32, count: i32, stored: i32) PLAIN.got(3);
@@ -242,6 +257,12 @@ fn enter<'a, const N: usize>(
     if let Some(wants) = shape.wants {
         pending.n_out = arg(wants);
     }
+    if let Some((oflags, rights, fdflags)) = shape.flags {
+        pending.n_in = open_flags(arg(oflags), args.get(rights).copied().unwrap_or(0), arg(fdflags)).to_number();
+    }
+    if let Some(to) = shape.to_fd {
+        pending.n_out = rule_to_number(guest.files.rule(arg(to)));
+    }
     if matches!(shape.effect, Effect::Open(_))
         && let Err(stop) = guest.files.check()
     {
@@ -283,7 +304,8 @@ impl<const N: usize> Hall<N> {
                 Effect::Close => guest.files.closed(self.arg(0)),
                 Effect::Renumber => guest.files.renumbered(self.arg(0), self.arg(1)),
             }
-        } else {
+        } else if self.shape.to_fd.is_none() {
+            // What came out is nothing; where it was to go stays.
             pending.n_out = 0;
         }
         pending.end(self.outcome(errno), errno);
@@ -303,6 +325,20 @@ impl<const N: usize> Hall<N> {
             _ => Outcome::Error,
         }
     }
+}
+
+/// What a guest asks for when it opens something. Of the rights it is these two that decide how wasmtime-wasi opens a file.
+fn open_flags(oflags: u32, rights: u64, fdflags: u32) -> OpenFlags {
+    const FD_READ: u64 = 1 << 1;
+    const FD_WRITE: u64 = 1 << 6;
+    OpenFlags::default()
+        .with(OpenFlags::CREATE, oflags & 1 != 0)
+        .with(OpenFlags::DIRECTORY, oflags & 2 != 0)
+        .with(OpenFlags::EXCLUSIVE, oflags & 4 != 0)
+        .with(OpenFlags::TRUNCATE, oflags & 8 != 0)
+        .with(OpenFlags::READ, rights & FD_READ != 0)
+        .with(OpenFlags::WRITE, rights & FD_WRITE != 0)
+        .with(OpenFlags::APPEND, fdflags & 1 != 0)
 }
 
 /// `errno` of preview 1.

@@ -6,6 +6,7 @@
 //! reading and writing of streams, and the drops, which the bindings do not announce.
 
 use edgeguard_audit::CallId;
+use edgeguard_audit::OpenFlags;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::call_id;
 use wasmtime::Result;
@@ -94,6 +95,7 @@ fn filesystem(linker: &mut Linker<Guest>) -> Result<()> {
             pending.handle = parent;
             pending.rule = Files::with(|files| files.rule(parent)).unwrap_or(0);
             pending.text(path.as_bytes());
+            pending.n_in = asked(open_flags, flags).to_number();
             if let Some(Err(stop)) = Files::with(|files| files.check()) {
                 pending.end(Outcome::Limit, 0);
                 return Err(stop.into());
@@ -124,6 +126,18 @@ fn filesystem(linker: &mut Linker<Guest>) -> Result<()> {
     drop_sync(&mut types, INTERFACE, "directory-entry-stream", |guest, entries: Resource<ReaddirIterator>| {
         types::HostDirectoryEntryStream::drop(&mut guest.filesystem(), entries)
     })
+}
+
+/// What a guest asks for when it opens something.
+fn asked(open: types::OpenFlags, descriptor: types::DescriptorFlags) -> OpenFlags {
+    OpenFlags::default()
+        .with(OpenFlags::CREATE, open.contains(types::OpenFlags::CREATE))
+        .with(OpenFlags::DIRECTORY, open.contains(types::OpenFlags::DIRECTORY))
+        .with(OpenFlags::EXCLUSIVE, open.contains(types::OpenFlags::EXCLUSIVE))
+        .with(OpenFlags::TRUNCATE, open.contains(types::OpenFlags::TRUNCATE))
+        .with(OpenFlags::READ, descriptor.contains(types::DescriptorFlags::READ))
+        .with(OpenFlags::WRITE, descriptor.contains(types::DescriptorFlags::WRITE))
+        .with(OpenFlags::MUTATE, descriptor.contains(types::DescriptorFlags::MUTATE_DIRECTORY))
 }
 
 /// Reading: how many bytes came.

@@ -160,13 +160,13 @@ impl Subject<'_> {
                 let record = call.record;
                 match field {
                     NumberField::Out | NumberField::Took if !call.whole => None,
-                    NumberField::Out => Some(passes(record.n_out.into())),
+                    NumberField::Out => Some(passes(record.bytes_out().into())),
                     NumberField::Took => Some(passes(record.took_ns.into())),
                     NumberField::Errno => Some(passes(record.errno.into())),
                     NumberField::Handle => Some(passes(record.handle.into())),
                     NumberField::Rule => Some(passes(record.rule.into())),
                     NumberField::Ring => Some(passes(call.source.ring().into())),
-                    NumberField::In => Some(passes(record.n_in.into())),
+                    NumberField::In => Some(passes(record.bytes_in().into())),
                     NumberField::User | NumberField::Pid => Some(false),
                 }
             }

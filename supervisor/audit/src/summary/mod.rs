@@ -133,9 +133,9 @@ impl Key {
 pub struct Counts {
     /// How many calls.
     pub calls: u64,
-    /// Bytes or items that went in, all together.
+    /// Bytes or items that went in, all together: the sum of [`Record::bytes_in`].
     pub n_in: u64,
-    /// Bytes or items that came out.
+    /// Bytes or items that came out: the sum of [`Record::bytes_out`].
     pub n_out: u64,
     /// How long they took together, in nanoseconds; exact below 1000 calls, above that rounded down to 13 significant bits.
     pub took_ns: u64,
@@ -187,8 +187,8 @@ impl Count {
             text: item.what.text.clone(),
             counts: Counts {
                 calls: 1,
-                n_in: record.n_in.into(),
-                n_out: record.n_out.into(),
+                n_in: record.bytes_in().into(),
+                n_out: record.bytes_out().into(),
                 took_ns: record.took_ns.into(),
                 // Like those that are written, so that it does not matter which a row was.
                 took_max_ns: columns::longest(record.took_ns),

@@ -76,8 +76,8 @@ impl Sums {
     pub const fn of(record: &Record) -> Self {
         Self {
             calls: 1,
-            n_in: record.n_in as u64,
-            n_out: record.n_out as u64,
+            n_in: record.bytes_in() as u64,
+            n_out: record.bytes_out() as u64,
             took_ns: record.took_ns as u64,
             took_max_ns: record.took_ns,
             first: record.time_ns,
