@@ -13,6 +13,7 @@ use crate::document::Document;
 use crate::document::Reading;
 use crate::document::Table;
 use crate::graphs::Engines;
+use crate::learning::Learning;
 use crate::names::Principal;
 use crate::policy::Floor;
 use crate::resolve::Resolver;
@@ -52,6 +53,8 @@ pub struct HostConfig {
     pub audit: Audit,
     /// `engines`: what the operator installed beside what is built in.
     pub engines: Engines,
+    /// `learning`: one module that is given more than its policy; only a daemon that is built for lab machines starts with it.
+    pub learning: Option<Learning>,
 }
 
 impl Default for HostConfig {
@@ -71,6 +74,7 @@ impl Default for HostConfig {
             policy_signing: None,
             audit: Audit::default(),
             engines: Engines::default(),
+            learning: None,
         }
     }
 }
@@ -116,9 +120,18 @@ impl Resolver<'_> {
         let policy_signing = self.policy_signing(root);
         let audit = self.audit(root);
         let engines = self.engines(root);
+        let learning = self.learning(root);
         let (floor, _) = floor?;
         version?;
-        Some(HostConfig { floor, trust: trust?, policy_signing: policy_signing?, audit: audit?, engines: engines?, ..config })
+        Some(HostConfig {
+            floor,
+            trust: trust?,
+            policy_signing: policy_signing?,
+            audit: audit?,
+            engines: engines?,
+            learning: learning?,
+            ..config
+        })
     }
 
     fn replace(&mut self, table: &Table<'_>, key: &str, path: &mut PathBuf) {

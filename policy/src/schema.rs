@@ -185,7 +185,7 @@ const DIR: Section = Section {
     ],
 };
 
-const GRAPH: Section = Section {
+pub(crate) const GRAPH: Section = Section {
     title: "[[graph]]",
     keys: &[
         key("name", Text, Required, "\"vad\""),
@@ -236,6 +236,7 @@ pub(crate) const HOST: Section = Section {
         key("policy-signing", One(&POLICY_SIGNING), Optional, "[policy-signing]"),
         key("audit", One(&AUDIT), Optional, "[audit]"),
         key("engines", One(&ENGINES), Optional, "[engines]"),
+        key("learning", One(&LEARNING), Optional, "[learning]"),
     ],
 };
 
@@ -257,6 +258,11 @@ const CONTROL: Section = Section {
         key("admins", Texts, Optional, "[\"uid:0\"]"),
         key("invokers", Texts, Optional, "[\"group:edgeguard\"]"),
     ],
+};
+
+const LEARNING: Section = Section {
+    title: "[learning]",
+    keys: &[key("module", Text, Required, "\"voice-gate\""), key("directory", Text, Optional, "\"/srv/lab\"")],
 };
 
 const WORKERS: Section = Section { title: "[workers]", keys: &[key("standby", Boolean, Optional, "true")] };

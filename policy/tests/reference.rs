@@ -83,7 +83,8 @@ fn every_example_of_the_host_file_stands_and_the_first_is_the_default() {
         .collect();
     assert_eq!(hosts[0], HostConfig::default());
     assert_eq!(hosts[1].admins, [Principal::User("ops".into())]);
-    assert_eq!(hosts[2].policy_signing.as_ref().map(|signing| signing.keys.len()), Some(2));
+    assert_eq!(hosts[2].learning.as_ref().map(|learning| learning.module.as_str()), Some("voice-gate"));
+    assert_eq!(hosts[3].policy_signing.as_ref().map(|signing| signing.keys.len()), Some(2));
 }
 
 #[test]

@@ -582,7 +582,11 @@ pub fn built(name: &str) -> PathBuf {
 }
 
 /// A program of the workspace. They lie side by side, above the tests.
-fn program(name: &str) -> PathBuf {
+///
+/// # Panics
+/// It was not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.ancestors().nth(2).unwrap().join(name);
     assert!(path.exists(), "`{}` is missing; run `cargo build --release --workspace --bins` first", path.display());

@@ -96,13 +96,13 @@ fn prepare() -> Result<()> {
     })
 }
 
-/// What is built besides where this machine has what it takes: the host on libtorch.
+/// What is built besides: the daemon for lab machines, which is in no package, and where this machine has what it takes the host on libtorch.
 fn features() -> &'static [&'static str] {
     if env::var_os("LIBTORCH").is_some() || Path::new("/usr/include/torch/csrc/api/include").exists() {
-        &["--features", "edgeguard-torch/libtorch"]
+        &["--features", "edgeguardd/learning,edgeguard-torch/libtorch"]
     } else {
         shell::note("no libtorch (Debian: `libtorch-dev`): its engine is not built");
-        &[]
+        &["--features", "edgeguardd/learning"]
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`startup`] | from nothing to serving, and back |
+//! | [`program`], [`startup`] | the command line; from nothing to serving, and back |
 //! | [`admit`] | file → verified → granted → native code → admitted |
 //! | [`compiler`], [`graphs`], [`worker`] | one for each kind of child, over [`child`] |
 //! | [`modules`], [`invoke`] | which module runs where, and one invocation from request to settled account |
@@ -24,10 +24,13 @@ pub mod events;
 pub mod graphs;
 pub mod handle;
 pub mod invoke;
+#[cfg(feature = "learning")]
+pub mod learning;
 pub mod ledger;
 pub mod libraries;
 pub mod modules;
 pub mod profiles;
+pub mod program;
 pub mod signed_policy;
 pub mod startup;
 pub mod trust;

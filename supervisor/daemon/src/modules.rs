@@ -138,9 +138,10 @@ impl Modules {
         let mut table = Table::default();
         self.say_trust();
         let profiles = profiles::read(&self.gate.host.profiles_dir);
-        for (path, text) in policy_files(&self.gate.host.policy_dir) {
+        let files = policy_files(&self.gate.host.policy_dir);
+        for (path, text) in &files {
             let file = path.display().to_string();
-            match text.and_then(|text| self.policy(&path, &text, &profiles)) {
+            match text.as_ref().map_err(Clone::clone).and_then(|text| self.policy(path, text, &profiles, &files)) {
                 Ok(policy) => self.admit(&file, &policy, &before, &mut table).await,
                 Err(reason) => self.refuse_file(file, reason, &mut table),
             }
@@ -159,10 +160,29 @@ impl Modules {
     }
 
     /// A policy that counts: on a host that accepts signed ones only, its signature and revision come before its words.
-    fn policy(&self, path: &Path, text: &str, profiles: &Profiles) -> Result<Policy, String> {
+    fn policy(&self, path: &Path, text: &str, profiles: &Profiles, files: &[PolicyFile]) -> Result<Policy, String> {
         let signed = signed_policy::check(&self.gate.trust, path, text.as_bytes()).map_err(|refusal| refusal.to_string())?;
         let policy = edgeguard_policy::parse_with(&path.display().to_string(), text, profiles).map_err(|mistakes| mistakes.to_string())?;
         signed.in_force(&self.gate.trust, &policy).map_err(|refusal| refusal.to_string())?;
+        self.as_learned_from(policy, text, profiles, files)
+    }
+
+    /// In learning mode, of the one module that is learned from: what it runs under instead.
+    #[cfg(feature = "learning")]
+    fn as_learned_from(&self, policy: Policy, text: &str, profiles: &Profiles, files: &[PolicyFile]) -> Result<Policy, String> {
+        match &self.gate.host.learning {
+            Some(learning) if learning.module == policy.name => {
+                let others: Vec<String> = files.iter().filter_map(|(_, text)| text.clone().ok()).collect();
+                crate::learning::widen(learning, &self.gate.host.state_dir, &policy, text, profiles, &others)
+            }
+            _ => Ok(policy),
+        }
+    }
+
+    /// A program without learning mode does not start where one is asked for, so there is nothing to do.
+    #[cfg(not(feature = "learning"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as the one above")]
+    fn as_learned_from(&self, policy: Policy, _: &str, _: &Profiles, _: &[PolicyFile]) -> Result<Policy, String> {
         Ok(policy)
     }
 
@@ -419,7 +439,10 @@ async fn retire(module: Arc<Module>) {
 }
 
 /// The `*.toml` files of the directory in the order of their names, each with its text or why it has none.
-fn policy_files(dir: &Path) -> Vec<(PathBuf, Result<String, String>)> {
+/// A policy's file, and its text, or why there is none.
+type PolicyFile = (PathBuf, Result<String, String>);
+
+fn policy_files(dir: &Path) -> Vec<PolicyFile> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => return vec![(dir.to_path_buf(), Err(format!("cannot list the policy directory: {error}")))],

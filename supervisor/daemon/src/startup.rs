@@ -76,16 +76,47 @@ pub enum StartupError {
     /// The journal's disk is full, and the host's file wants no service without it.
     #[error("the journal takes no more records, and `audit.on-full` is `halt`; free space on its disk, then start again")]
     Halted,
+    /// The host's file asks for learning mode, which this program does not have.
+    #[error(
+        "the host's file has a section `[learning]`, and this is `edgeguardd`, which gives no module more than its policy; \
+         take the section out, or on a lab machine run `edgeguardd-learning`"
+    )]
+    Learning,
+    /// Both were asked for.
+    #[error("the host's file has `[learning]` and `[policy-signing]`: what is learned with was signed by nobody; take one of the two out")]
+    LearningSigned,
     /// A thread, a signal handler, a kernel facility.
     #[error("cannot set up {0}")]
     Kernel(&'static str, #[source] std::io::Error),
+}
+
+/// Whether this program gives a module more than its policy when the host's file says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learning {
+    /// `edgeguardd`: it does not start with such a file.
+    Refused,
+    /// `edgeguardd-learning`, which is in no package.
+    #[cfg(feature = "learning")]
+    Allowed,
+}
+
+impl Learning {
+    fn allows(self, host: &HostConfig) -> Result<(), StartupError> {
+        match (&host.learning, &host.policy_signing) {
+            (None, _) => Ok(()),
+            (Some(_), _) if self == Self::Refused => Err(StartupError::Learning),
+            (Some(_), Some(_)) => Err(StartupError::LearningSigned),
+            (Some(_), None) => Ok(()),
+        }
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. `accepted` says why a journal that the TPM's counter calls old is gone on with all the same.
 ///
 /// # Errors
 /// [`StartupError`]: the daemon did not come up.
-pub async fn run(host: HostConfig, accepted: Option<&str>) -> Result<(), StartupError> {
+pub async fn run(host: HostConfig, accepted: Option<&str>, learning: Learning) -> Result<(), StartupError> {
+    learning.allows(&host)?;
     // 1. Ourselves: no root, nothing to gain by an exec, nothing to read for a process of the same user.
     if rustix::process::geteuid().is_root() {
         return Err(StartupError::Root);
