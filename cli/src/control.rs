@@ -183,7 +183,7 @@ async fn invoke_once(args: &InvokeArgs) -> Result<ExitCode, ControlError> {
     if let Some(kept) = kept {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         crate::output::data(&pretty(&serde_json::json!({ "stdout": text(&kept.stdout), "stderr": text(&kept.stderr), "ending": ending })));
-    } else if args.timing || ending["code"] != 0 {
+    } else if args.timing || ending["code"] != 0 || ending["records"]["denied"].as_u64().is_some_and(|count| count > 0) {
         crate::output::say(&format!("{}\n", ending_in_words(&args.name, &ending)));
     }
     Ok(match (ending["outcome"].as_str(), ending["code"].as_i64()) {
@@ -323,7 +323,15 @@ fn ending_in_words(name: &str, ending: &Value) -> String {
     let millis = |key: &str| ending[key].as_u64().map(|us| format!("{:.2} ms", us as f64 / 1000.0));
     let parts = [("cold start", "cold_start_us"), ("total", "total_us"), ("run", "run_us"), ("in the model", "engine_us")];
     let times: Vec<_> = parts.iter().filter_map(|(words, key)| millis(key).map(|time| format!("{words} {time}"))).collect();
-    format!("edgeguard: {name} {how} ({}); {} records", times.join(", "), ending["records"]["recorded"])
+    // Whoever meets a guest's own words for a refusal learns here where the reason stands.
+    let denied = match ending["records"]["denied"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(count) => {
+            let calls = if count == 1 { "1 call was".to_owned() } else { format!("{count} calls were") };
+            format!("\nedgeguard: {calls} denied; `edgeguard audit search 'deny and module={name}'` says which")
+        }
+    };
+    format!("edgeguard: {name} {how} ({}); {} records{denied}", times.join(", "), ending["records"]["recorded"])
 }
 
 fn status_in_words(status: &Value) -> String {

@@ -99,6 +99,77 @@ fn a_broken_policy_file_is_loud_and_leaves_no_older_grant_in_force() {
 }
 
 #[test]
+fn a_policy_file_that_is_half_written_refuses_its_module_alone_until_it_is_whole() {
+    let mut house = House::new();
+    let audio = house.dir("audio");
+    let policy = Policy::new("plain").read("/audio", &audio);
+    house.install(&policy, &edgeguard_tests::guest::empty());
+    house.install(&Policy::new("other"), &edgeguard_tests::guest::empty());
+    house.start();
+    let whole = policy.text(&house);
+    let (mut refused, lines) = (0, whole.lines().count());
+    for len in (0..whole.len()).step_by(whole.len() / 7).chain([whole.len() - 2]) {
+        // In place, as an editor does that knows no better.
+        fs::write(house.path("policy.d/plain.toml"), &whole[..len]).unwrap();
+        let reload = house.cli(&["reload"]).output().unwrap();
+        let invoked = house.invoke("plain");
+        // What is refused is refused loudly.
+        assert_eq!(reload.status.code() == Some(1), invoked.code == Some(1), "{len} bytes: {invoked:?}");
+        refused += u32::from(invoked.code == Some(1));
+        house.run("other");
+    }
+    assert!(refused >= 6, "{refused} of 8 parts of {lines} lines were refused");
+    fs::write(house.path("policy.d/plain.toml"), &whole).unwrap();
+    house.reload();
+    house.run("plain");
+}
+
+#[test]
+fn a_directory_of_policies_that_cannot_be_read_is_loud_leaves_no_grant_and_ends_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut house = House::new();
+    house.install(&Policy::new("plain"), &edgeguard_tests::guest::empty());
+    house.start();
+    house.run("plain");
+    let policies = house.path("policy.d");
+    let mode = |mode| fs::set_permissions(&policies, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    let reload = house.cli(&["reload"]).output().unwrap();
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&reload.stdout).contains("cannot list the policy directory"), "{reload:?}");
+    assert_eq!(house.invoke("plain").code, Some(1));
+    assert!(house.log().contains("cannot list the policy directory"));
+    mode(0o755);
+    house.reload();
+    house.run("plain");
+}
+
+/// The check on a pull request and the daemon judge a path alike.
+#[test]
+fn a_link_that_the_check_refuses_is_refused_by_the_daemon_and_one_that_it_follows_is_followed() {
+    if !rustix::process::geteuid().is_root() {
+        return edgeguard_tests::house::skip("only root makes a link that nobody else could have made");
+    }
+    let roots = tempfile::Builder::new().prefix("edgeguard-test-").tempdir_in("/var/lib").unwrap();
+    let mut house = House::new();
+    // In a place of root's alone, and in one where others may write.
+    for (name, place, followed) in [("trusted", roots.path().to_owned(), true), ("loose", house.dir("links"), false)] {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::create_dir(place.join("real")).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("real", place.join("current")).unwrap();
+        house.install(&Policy::new(name).read("/audio", &place.join("current")), &edgeguard_tests::guest::empty());
+        let checked = house.cli(&["policy", "check", "--host"]).arg(house.path(&format!("policy.d/{name}.toml"))).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(said.contains("EG052"), !followed, "{name}: {said}");
+    }
+    house.start();
+    house.run("trusted");
+    let refused = house.module_status("loose");
+    assert!(refused["state"] == "refused" && refused.to_string().contains("EG052"), "{refused}");
+}
+
+#[test]
 fn a_module_whose_policy_is_gone_is_gone() {
     let mut house = House::new();
     house.install(&Policy::new("plain"), &edgeguard_tests::guest::empty());

@@ -9,6 +9,8 @@ use std::process::Command;
 
 use edgeguard_tests::guest::guest;
 use edgeguard_tests::house::House;
+use edgeguard_tests::house::built;
+use edgeguard_tests::house::skip;
 use edgeguard_tests::policy::Policy;
 use serde_json::Value;
 
@@ -50,6 +52,41 @@ fn a_policy_that_was_begun_and_filled_in_runs_its_module() {
 
     house.start();
     assert_eq!(house.run("greeter"), "0\n");
+}
+
+/// A module that computes, and whose author told nobody how it calls its model: what is refused says so.
+#[test]
+fn a_module_with_a_model_is_brought_to_run_by_what_the_tools_say_alone() {
+    let files = ["guests/voice-gate.wasm", "models/silero_vad_openvino_16k.onnx"].map(built);
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        return skip(&format!("`{}` is missing; `cargo xtask test` makes it", missing.display()));
+    }
+    let [wasm, model] = files;
+    let mut house = House::new();
+    let module = house.put_module("voice-gate", &fs::read(wasm).unwrap());
+    house.sign(&module, "acme");
+    let granted = house.path("models/vad.onnx");
+    fs::copy(model, &granted).unwrap();
+    let file = house.path("policy.d/voice-gate.toml");
+    let audio = format!("/audio={}", house.dir("audio").display());
+    let graph = format!("speech={}", granted.display());
+    let mut begin = house.cli(&["policy", "new", "--yes", "--read", &audio, "--graph", &graph, "--module"]);
+    said(begin.arg(&module).arg("--path").arg(&module).arg("--key").arg(house.path("acme.pub")).arg("--out").arg(&file), 0);
+    said(house.cli(&["policy", "check", "--host"]).arg(&file).arg("--module").arg(&module), 0);
+
+    house.start();
+    let refused = house.cli(&["invoke", "voice-gate"]).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_ne!(refused.status.code(), Some(0), "{told}");
+    let (_, after) = told.split_once("1 call was denied; `edgeguard ").unwrap_or_else(|| panic!("it says nothing of a denial:\n{told}"));
+    // What it says to do next, in the journal of this house.
+    let next: Vec<&str> = after.split_once('`').unwrap().0.splitn(3, ' ').collect();
+    let [audit, search, query] = next[..] else { panic!("{told}") };
+    let found = said(house.cli(&[audit, search, query.trim_matches('\'')]).arg("--dir").arg(house.state().join("audit")), 0);
+    assert!(found.contains("load_by_name") && found.contains("vad"), "{found}");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("\"speech\"", "\"vad\"")).unwrap();
+    house.reload();
+    house.run("voice-gate");
 }
 
 #[test]
