@@ -7,6 +7,7 @@ use edgeguard_policy::Policy;
 use edgeguard_policy::learn::DirUse;
 use edgeguard_policy::learn::LearnError;
 use edgeguard_policy::learn::Observed;
+use edgeguard_policy::learn::Opens;
 use edgeguard_policy::learn::Refused;
 use edgeguard_policy::learn::Seen;
 use edgeguard_policy::learn::Wants;
@@ -74,8 +75,8 @@ fn observed() -> Observed {
         header: vec!["from a journal".into(), "checkpoint of 9 frames".into()],
         runs: 5,
         dirs: vec![
-            DirUse { used: seen(5), ..DirUse::default() },
-            DirUse { used: seen(4), written: seen(3), unclear: seen(1) },
+            DirUse { used: seen(5), opens: Opens { all: 12, to_read: 12 }, ..DirUse::default() },
+            DirUse { used: seen(4), written: seen(3), unclear: seen(1), ..DirUse::default() },
             DirUse::default(),
         ],
         graphs: vec![seen(5)],
@@ -112,6 +113,7 @@ key = "/k/acme.pub"
 
 # recordings
 # learned: used in 5 of 5 runs, 2026-11-22T10:00:00Z to 2026-11-22T11:00:00Z, record uid-5
+# learned: opened for reading in 12 of 12 opens
 [[dir]]
 guest = "/in"
 host = "/srv/in"
@@ -207,7 +209,7 @@ fn an_open_that_may_have_written_keeps_a_directory_writable_and_says_so() {
     what.dirs[0].unclear = seen(2);
     let out = learn(&policy(BASE), "gate.toml", BASE, &what).unwrap();
     assert_eq!(policy(&out).dirs[0].access, Access::ReadWrite);
-    assert!(out.contains("whether these were opened to be written, so `read-write` stays\n[[dir]]\nguest = \"/in\""), "{out}");
+    assert!(out.contains("whether that changed something its record does not say, so `read-write` stays\n# learned: opened for reading in 12 of 12 opens\n[[dir]]\nguest = \"/in\""), "{out}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use edgeguard_tests::house::Invoked;
 use edgeguard_tests::house::Policy;
 use edgeguard_tests::house::built;
 use edgeguard_tests::house::skip;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
 
 /// Reads `word` in the first directory, writes `copy` into the second, and says what it read. The third is never touched.
 const COPIER: &str = r#"
@@ -43,12 +45,32 @@ const HOPEFUL: &str = r#"
   (if (call $fd_read (i32.load (i32.const 96)) (i32.const 0) (i32.const 1) (i32.const 8)) (then (call $proc_exit (i32.const 22))))
   (call $print (i32.const 2048) (i32.load (i32.const 8))))"#;
 
+/// Opens what is there, to read it, and reads nothing: whether a file is there is all it wants to know.
+const LOOKER: &str = r#"
+(data (i32.const 1024) "word") (data (i32.const 1040) "gone") (data (i32.const 1056) ".")
+(func (export "_start")
+  (if (call $open (i32.const 3) (i32.const 1024) (i32.const 4) (i32.const 0) (i64.const 2)) (then (call $proc_exit (i32.const 21))))
+  (drop (call $fd_close (i32.load (i32.const 96))))
+  (if (i32.eqz (call $open (i32.const 3) (i32.const 1040) (i32.const 4) (i32.const 0) (i64.const 2))) (then (call $proc_exit (i32.const 22))))
+  (if (call $open (i32.const 3) (i32.const 1056) (i32.const 1) (i32.const 2) (i64.const 2)) (then (call $proc_exit (i32.const 23)))))"#;
+
 /// Opens a file for writing, empties it so, and writes nothing.
 const EMPTIER: &str = r#"
 (data (i32.const 1024) "log")
 (func (export "_start")
   (if (call $open (i32.const 3) (i32.const 1024) (i32.const 3) (i32.const 9) (i64.const 64)) (then (call $proc_exit (i32.const 21))))
   (drop (call $fd_close (i32.load (i32.const 96)))))"#;
+
+/// A guest as a core module, and as the component that toolchains make of it.
+fn both_forms(body: &str) -> [Vec<u8>; 2] {
+    let core = guest(body);
+    let component = wit_component::ComponentEncoder::default()
+        .module(&core)
+        .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER))
+        .and_then(|encoder| encoder.encode())
+        .unwrap();
+    [core, component]
+}
 
 fn policy_file(house: &House, name: &str) -> PathBuf {
     house.path("policy.d").join(name).with_extension("toml")
@@ -217,14 +239,45 @@ fn what_was_refused_is_a_suggestion_and_no_grant() {
 }
 
 #[test]
-fn a_directory_that_an_open_alone_may_have_changed_stays_writable() {
-    let mut house = House::new();
-    let out = house.writable_dir("out");
-    house.install(&Policy::new("emptier").read_write("/out", &out), &guest(EMPTIER));
-    let module = house.module("emptier");
-    let text = learn_check_run(&mut house, "emptier", &module);
-    assert_eq!(parsed(&text).dirs[0].access, Access::ReadWrite, "{text}");
-    assert!(text.contains("so `read-write` stays"), "{text}");
+fn a_directory_that_an_open_alone_has_changed_stays_writable_in_both_forms() {
+    for wasm in both_forms(EMPTIER) {
+        let mut house = House::new();
+        let out = house.writable_dir("out");
+        house.install(&Policy::new("emptier").read_write("/out", &out), &wasm);
+        let module = house.module("emptier");
+        let text = learn_check_run(&mut house, "emptier", &module);
+        assert_eq!(parsed(&text).dirs[0].access, Access::ReadWrite, "{text}");
+        assert!(text.contains("# learned: written in 3 of 3 runs, "), "{text}");
+        assert!(text.contains("# learned: opened for reading in 0 of 3 opens\n"), "{text}");
+        // With less, it does not do what it did.
+        let narrower = text.replace("access = \"read-write\"", "access = \"read\"");
+        assert_eq!(run_under(&house, "emptier", &narrower, b"").ending["code"], failed_with(&wasm, 21));
+    }
+}
+
+#[test]
+fn a_directory_that_was_only_opened_for_reading_is_for_reading_in_both_forms() {
+    for wasm in both_forms(LOOKER) {
+        let mut house = House::new();
+        let input = house.writable_dir("in");
+        fs::write(input.join("word"), "once upon").unwrap();
+        house.install(&Policy::new("looker").read_write("/in", &input), &wasm);
+        let module = house.module("looker");
+        let text = learn_check_run(&mut house, "looker", &module);
+        assert_eq!(parsed(&text).dirs[0].access, Access::Read, "{text}");
+        assert!(text.contains("# learned: opened for reading in 9 of 9 opens\n") && !text.contains("# learned: written"), "{text}");
+        // The record says it too.
+        let search = ["audit", "search", "text=word and module=looker and not deny", "--dir"];
+        let found = house.cli(&search).arg(house.state().join("audit")).output().unwrap();
+        let said = String::from_utf8_lossy(&found.stdout);
+        assert!(said.lines().count() >= 3 && said.lines().all(|line| line.contains(" with read → ok by dir 1 ")), "{said}");
+    }
+}
+
+/// A component ends with 1 in place of each other code.
+fn failed_with(wasm: &[u8], code: i32) -> i32 {
+    let is_component = wasm.get(4..8) != Some(&[1, 0, 0, 0]);
+    if is_component { 1 } else { code }
 }
 
 #[test]
@@ -345,7 +398,7 @@ fn read_built(name: &str) -> Option<Vec<u8>> {
     Some(fs::read(file).unwrap())
 }
 
-/// Learns the policy of an example in each form that was built of it, from one that grants a directory too many.
+/// Learns the policy of an example in each form that was built of it, from one that grants a directory too many, and to write what is only read.
 fn learn_example(example: &Example) {
     let (Some(input), true) = (example.input.bytes(), built(&format!("guests/{}.wasm", example.name)).exists()) else {
         return skip(&format!("`{}` or what it reads is not built; `cargo xtask test` makes it", example.name));
@@ -361,7 +414,8 @@ fn learn_example(example: &Example) {
             let Some(bytes) = content.bytes() else { return };
             let dir = house.dir("granted");
             fs::write(dir.join(file), bytes).unwrap();
-            policy = policy.read(guest, &dir);
+            house.give_to_daemon(&dir);
+            policy = policy.read_write(guest, &dir);
         }
         if let Some((name, model, lines)) = example.graph {
             if read_built(&format!("models/{model}")).is_none() {
@@ -380,6 +434,7 @@ fn learn_example(example: &Example) {
         let dirs: Vec<_> = learned.dirs.iter().map(|dir| (dir.guest.as_str(), dir.access)).collect();
         let wanted: Vec<_> = example.dir.iter().map(|(guest, ..)| (*guest, Access::Read)).collect();
         assert_eq!(dirs, wanted, "{} as {form}: {text}", example.name);
+        assert_eq!(text.contains("# learned: opened for reading in "), example.dir.is_some(), "{} as {form}: {text}", example.name);
         assert_eq!(learned.graphs.len(), usize::from(example.graph.is_some()), "{} as {form}: {text}", example.name);
     }
 }

@@ -33,10 +33,21 @@ pub struct Seen {
 pub struct DirUse {
     /// In any way at all.
     pub used: Option<Seen>,
-    /// By calls that change something.
+    /// By calls that change something, or opens that ask for what can.
     pub written: Option<Seen>,
     /// By calls that may have changed something, which the record does not tell.
     pub unclear: Option<Seen>,
+    /// How often something below it was opened, or was tried to be.
+    pub opens: Opens,
+}
+
+/// Opens below a directory, those that were refused left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Opens {
+    /// All of them.
+    pub all: u64,
+    /// Those of which the record says that they were neither to write nor to create, truncate or append.
+    pub to_read: u64,
 }
 
 /// Something that was asked for and refused.

@@ -108,11 +108,14 @@ fn dir(base: &Policy, used: &DirUse, access: Access, runs: u64) -> Fate {
     why.extend(used.written.as_ref().map(|seen| evidence("written", seen, runs)));
     why.extend(unclear.map(|seen| {
         format!(
-            "{}: it does not say whether these were opened to be written, so `{}` stays",
+            "{}: whether that changed something its record does not say, so `{}` stays",
             evidence("opened or moved to", seen, runs),
             word(access)
         )
     }));
+    if used.opens.all > 0 {
+        why.push(format!("opened for reading in {} of {} opens", used.opens.to_read, used.opens.all));
+    }
     let access = match (&used.written, unclear) {
         (Some(_), _) => Access::ReadWrite,
         (None, Some(_)) => access,

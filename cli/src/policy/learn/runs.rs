@@ -56,6 +56,14 @@ pub(super) struct Run {
     pub(super) calls: Vec<Made>,
 }
 
+#[cfg(test)]
+impl Run {
+    /// One that made these calls and ended well.
+    pub(super) fn of(calls: Vec<Made>) -> Self {
+        Self { id: String::new(), ring: None, began: 0, ended: 0, good: true, took: 0, calls }
+    }
+}
+
 /// One call.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
