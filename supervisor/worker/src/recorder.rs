@@ -12,6 +12,7 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use edgeguard_audit::CallId;
+use edgeguard_audit::MAX_TEXT;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::call_id;
 use edgeguard_audit::rule_to_number;
@@ -170,9 +171,10 @@ impl Visit for Particulars<'_> {
                 self.call.pending.n_out = rule_to_number(rule);
             }
             "path" | "old_path" | "new_path" | "src_path" | "dest_path" => {
-                let mut text = Text::default();
-                let _ = write!(text, "{value:?}");
-                self.call.pending.text(text.as_str().trim_matches('"').as_bytes());
+                let mut path = Path::default();
+                // It is cut one byte behind what a record takes, and by that shows as cut there.
+                let _ = write!(path, "{value:?}");
+                self.call.pending.text(path.as_bytes());
             }
             "result" => {
                 let mut text = Text::default();
@@ -215,7 +217,87 @@ fn number_after(text: &str, mark: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// Formatted text, as far as it fits: most values are never longer, and a path that is loses its end in the record.
+/// A path as the guest gave it, from how it looks: in quotation marks, with escapes.
+struct Path {
+    bytes: [u8; MAX_TEXT + 1],
+    len: usize,
+    within: Within,
+}
+
+/// Where in such a text its next character stands.
+#[derive(Clone, Copy)]
+enum Within {
+    Beginning,
+    Quotes,
+    /// Behind a backslash.
+    Escape,
+    /// Behind `\u`, with the number as far as it is known.
+    Number(u32),
+    /// What is not in quotation marks is taken as it is.
+    Bare,
+    End,
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_TEXT + 1], len: 0, within: Within::Beginning }
+    }
+}
+
+impl Path {
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// Adds a character, or the part of it that there is room for.
+    fn add(&mut self, c: char) -> fmt::Result {
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            *self.bytes.get_mut(self.len).ok_or(fmt::Error)? = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.within = match (self.within, c) {
+                (Within::Beginning, '"') => Within::Quotes,
+                (Within::Quotes, '"') | (Within::End, _) => Within::End,
+                (Within::Quotes, '\\') => Within::Escape,
+                (Within::Escape, 'u') => Within::Number(0),
+                (Within::Number(number), '{') => Within::Number(number),
+                (Within::Number(number), '}') => {
+                    self.add(char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER))?;
+                    Within::Quotes
+                }
+                (Within::Number(number), digit) => Within::Number(number.wrapping_shl(4) | digit.to_digit(16).unwrap_or(0)),
+                (Within::Escape, escaped) => {
+                    self.add(match escaped {
+                        'n' => '\n',
+                        'r' => '\r',
+                        't' => '\t',
+                        '0' => '\0',
+                        itself => itself,
+                    })?;
+                    Within::Quotes
+                }
+                (Within::Quotes, _) => {
+                    self.add(c)?;
+                    Within::Quotes
+                }
+                (Within::Beginning | Within::Bare, _) => {
+                    self.add(c)?;
+                    Within::Bare
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Formatted text, as far as it fits: what is looked for stands at its beginning.
 struct Text {
     bytes: [u8; 1024],
     len: usize,
@@ -242,5 +324,55 @@ impl fmt::Write for Text {
             self.len = end;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is taken of a path that looks like this.
+    fn path(value: &dyn fmt::Debug) -> Vec<u8> {
+        let mut path = Path::default();
+        let _ = write!(path, "{value:?}");
+        path.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn a_path_is_what_the_guest_gave_whatever_stands_in_it() {
+        let odd = [
+            "",
+            "a/b",
+            "\"",
+            "\"quoted\"",
+            "\\",
+            "back\\slash\\n",
+            "a\nb\r\t\0",
+            "\u{1b}[2J",
+            "é ü 🦀",
+            "e\u{301}",
+            "\u{202e}",
+            "it's",
+            "{}",
+            "\\u{41}",
+        ];
+        for text in odd {
+            assert_eq!(path(&text), text.as_bytes(), "{text:?}");
+        }
+        let every: String = (0..0x3000).filter_map(char::from_u32).collect();
+        for text in every.chars().collect::<Vec<_>>().chunks(100) {
+            let text: String = text.iter().collect();
+            assert_eq!(path(&text), text.as_bytes(), "{text:?}");
+        }
+        assert_eq!(path(&format_args!("bare")), b"bare");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_one_byte_longer_than_a_record_takes() {
+        assert_eq!(path(&"a".repeat(MAX_TEXT)).len(), MAX_TEXT);
+        assert_eq!(path(&"a".repeat(MAX_TEXT + 1)).len(), MAX_TEXT + 1);
+        assert_eq!(path(&"\n".repeat(100_000)), "\n".repeat(MAX_TEXT + 1).as_bytes());
+        // A character of several bytes where there is room for one of them.
+        assert_eq!(path(&format!("{}é", "a".repeat(MAX_TEXT))).len(), MAX_TEXT + 1);
     }
 }

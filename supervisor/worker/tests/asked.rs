@@ -11,7 +11,9 @@ use common::Run;
 use common::Seen;
 use common::compile;
 use common::try_compile;
+use edgeguard_audit::MAX_TEXT;
 use edgeguard_audit::Outcome as Recorded;
+use edgeguard_audit::TRUNCATED;
 use edgeguard_sandbox::Access;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
@@ -185,4 +187,34 @@ fn a_rename_to_something_that_is_no_directory_of_the_policy_says_so() {
     let run = Plan::new(native).dir(dir.path(), "/data", Access::ReadWrite).start().run();
     let found: Vec<Option<u16>> = run.calls("path_rename").iter().map(|seen| seen.record.rule_to()).collect();
     assert_eq!(found, [Some(0), Some(0)]);
+}
+
+#[test]
+fn a_long_path_is_recorded_whole_and_one_that_is_cut_says_so_in_both_forms() {
+    // As long as a record takes, and one byte more: both are far beyond what a file system takes for one name, and so is what they name.
+    for (len, cut) in [(1025, false), (3000, false), (MAX_TEXT, false), (MAX_TEXT + 1, true), (9000, true)] {
+        let path: String = "./".chars().cycle().take(len - 1).chain(['x']).collect();
+        let start = format!("(drop (call $path_create_directory (i32.const 3) (i32.const 1000) (i32.const {len})))");
+        for (native, component) in guests(&path, &start) {
+            let dir = tempfile::tempdir().unwrap();
+            let run = Plan::new(native).dir(dir.path(), "/data", Access::ReadWrite).start().run();
+            let made = run.calls(if component { "[method]descriptor.create-directory-at" } else { "path_create_directory" })[0];
+            let text = made.text.as_deref().unwrap();
+            assert!(text.len() == len.min(MAX_TEXT) && path.starts_with(text), "{len}, component: {component}: {}", text.len());
+            assert_eq!(made.record.flags & TRUNCATED != 0, cut, "{len}, component: {component}");
+        }
+    }
+}
+
+#[test]
+fn a_path_with_odd_characters_is_recorded_as_it_is_in_both_forms() {
+    // As the text form of modules escapes bytes.
+    let path = r"a\22b\5cc\0a\09\1b[2J";
+    let start = "(drop (call $path_create_directory (i32.const 3) (i32.const 1000) (i32.const 11)))";
+    for (native, component) in guests(path, start) {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Plan::new(native).dir(dir.path(), "/data", Access::ReadWrite).start().run();
+        let made = run.calls(if component { "[method]descriptor.create-directory-at" } else { "path_create_directory" })[0];
+        assert_eq!(made.text.as_deref(), Some("a\"b\\c\n\t\u{1b}[2J"), "component: {component}");
+    }
 }
