@@ -211,6 +211,7 @@ mod tests {
 
     #[test]
     fn seeds_hold_what_their_targets_read() {
+        let _alone = crate::tests::ALONE.lock();
         assert!(held("s").iter().any(|content| matches!(content, Content::Epoch(..))));
         assert!(held("s").iter().any(|content| matches!(content, Content::Events(_))));
         assert!(held("d").iter().any(|content| matches!(content, Content::Calls(items) if items.len() == 40)));

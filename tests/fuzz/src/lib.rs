@@ -7,6 +7,7 @@
 mod admission;
 mod journal;
 mod policy;
+mod ring;
 
 use std::alloc::System;
 
@@ -43,10 +44,12 @@ pub const TARGETS: &[&Target] = &[
     &policy::POLICY,
     &policy::HOST,
     &policy::IMPORTS,
+    &policy::LEARN,
     &journal::SEGMENT,
     &journal::CALLS,
     &journal::COUNTS,
     &journal::PROOF,
+    &ring::RING,
 ];
 
 const MIB: usize = 1 << 20;
@@ -78,14 +81,14 @@ impl Drop for Unlimited {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::sync::Mutex;
 
     use super::*;
 
-    /// The limit is the process's: one test at a time.
-    static ALONE: Mutex<()> = Mutex::new(());
+    /// The limit and the folders of seeds are the process's: one test at a time.
+    pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn every_target_takes_its_seeds_and_what_is_left_of_them() {
