@@ -13,6 +13,7 @@ use edgeguard_audit::Event;
 use edgeguard_audit::Journal;
 use edgeguard_audit::Keys;
 use edgeguard_audit::Options;
+use edgeguard_audit::OpenFlags;
 use edgeguard_audit::Outcome;
 use edgeguard_audit::Record;
 use edgeguard_audit::Source;
@@ -49,8 +50,8 @@ fn record(outcome: Outcome) -> Record {
         errno: if outcome == Outcome::Denied { 76 } else { 0 },
         rule: 1,
         handle: 3,
-        took_ns: 6100,
-        n_in: 0,
+        took_ns: 6144,
+        n_in: OpenFlags::READ.to_number(),
         n_out: 0,
     }
 }
@@ -79,7 +80,7 @@ fn tail_prints_the_last_entries_one_a_line() {
     assert_eq!(lines.len(), 8, "{all}");
     assert!(lines[0].contains("journal  begun by `gateway-7`"), "{all}");
     assert!(lines[2].contains("event    daemon started: release 0.1.0, process 7"), "{all}");
-    assert!(lines[3].contains("call     `voice-gate` path_open `front\\u{1b}[2J.wav` handle 3 → ok by dir 1 6.1 µs"), "{all}");
+    assert!(lines[3].contains("call     `voice-gate` path_open `front\\u{1b}[2J.wav` handle 3 with read → ok by dir 1 6.1 µs"), "{all}");
     assert!(
         lines[4].contains("DENIED   module `voice-gate` was denied wasi_snapshot_preview1#path_open `/etc/shadow` (errno 76)"),
         "{all}"
@@ -122,8 +123,8 @@ fn search_finds_what_an_expression_describes() {
     let found = |expression: &[&str]| stdout(dir.path(), &[&["search"], expression].concat());
     insta::assert_snapshot!(still(&found(&["deny", "and", "module=camera", "and", "since=2h"])), @"TIME  DENIED   module `camera` was denied wasi_snapshot_preview1#path_open `/etc/shadow` (errno 76)");
     insta::assert_snapshot!(still(&found(&["call=path_open and not deny"])), @r"
-    TIME  call     `voice-gate` path_open `front\u{1b}[2J.wav` handle 3 → ok by dir 1 6.1 µs
-    TIME  call     `camera` path_open `front\u{1b}[2J.wav` handle 3 → ok by dir 1 6.1 µs
+    TIME  call     `voice-gate` path_open `front\u{1b}[2J.wav` handle 3 with read → ok by dir 1 6.1 µs
+    TIME  call     `camera` path_open `front\u{1b}[2J.wav` handle 3 with read → ok by dir 1 6.1 µs
     ");
     assert_eq!(found(&["deny or call"]).lines().count(), 4);
     assert_eq!(found(&["call"]).lines().count(), 2, "a denied call is an event");
@@ -237,7 +238,7 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
         "camera                             2        1          900        4        7\n",
         "counted     900 calls, all, in 1 rows and ",
         "module                   call                                                 outcome         count      mean   longest  last\n",
-        "camera                   wasi_snapshot_preview1#path_open                     ok                900   6100 ns   6112 ns",
+        "camera                   wasi_snapshot_preview1#path_open                     ok                900   6144 ns   6144 ns",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -256,6 +257,8 @@ fn stats_hold_what_was_made_against_what_was_recorded() {
         (&"camera".into(), &"path_open".into(), &"ok".into(), &900.into())
     );
     assert_eq!(counted["calls"].as_array().unwrap().len(), 1, "{counted}");
+    // With which flags files were opened is no size.
+    assert_eq!((&row["n_in"], &row["n_out"]), (&0.into(), &0.into()));
 }
 
 #[test]
