@@ -6,6 +6,7 @@
 
 mod admission;
 mod journal;
+mod language;
 mod policy;
 mod ring;
 
@@ -50,6 +51,8 @@ pub const TARGETS: &[&Target] = &[
     &journal::COUNTS,
     &journal::PROOF,
     &ring::RING,
+    &language::CONFIG,
+    &language::SCHEMA,
 ];
 
 const MIB: usize = 1 << 20;

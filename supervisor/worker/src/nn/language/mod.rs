@@ -8,16 +8,14 @@
 //! A context that computes again, or whose host was replaced, begins from its prompt, which is kept here.
 
 pub mod component;
-pub mod config;
-mod schema;
 mod talk;
 
+pub use edgeguard_language_config::Config;
+use edgeguard_language_config::ConfigError;
 use edgeguard_wire::language::LanguageModel;
 use edgeguard_wire::tensor::NnCode;
 use edgeguard_wire::tensor::NnError;
 
-pub use self::config::Config;
-use self::config::ConfigError;
 pub use self::talk::Talk;
 use self::talk::Turn;
 use crate::nn::Failure;

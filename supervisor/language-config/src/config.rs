@@ -12,8 +12,8 @@ use edgeguard_wire::language::Options;
 use serde_json::Map;
 use serde_json::Value;
 
-use super::schema;
-use super::schema::SchemaError;
+use crate::schema;
+use crate::schema::SchemaError;
 
 /// The longest configuration, in bytes: twice the longest grammar, which JSON may have to escape, and all else.
 pub const MAX_CONFIG: usize = 64 * 1024;
@@ -228,6 +228,7 @@ impl Config {
     }
 
     /// Bytes that the worker holds for it.
+    #[must_use]
     pub fn weight(&self) -> u64 {
         (self.reverse_prompt.len() + self.options.sampling.grammar.as_ref().map_or(0, String::len)) as u64
     }

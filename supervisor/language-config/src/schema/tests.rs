@@ -105,7 +105,7 @@ fn the_grammar_that_the_engine_is_tested_with_is_made_of_this_schema() {
         },
         "required": ["city", "capital", "near", "founded", "people"], "$defs": {"person": {"properties": {"name": {}, "boss": {"$ref": "#/$defs/person"}}}}
     });
-    assert_eq!(grammar(&schema.to_string()).unwrap(), include_str!("../../../../../language/tests/common/city.gbnf"));
+    assert_eq!(grammar(&schema.to_string()).unwrap(), include_str!("../../../language/tests/common/city.gbnf"));
 }
 
 #[test]
