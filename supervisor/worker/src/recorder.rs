@@ -167,8 +167,10 @@ impl Visit for Particulars<'_> {
                 self.call.pending.rule = self.files.map_or(0, |files| files.rule(self.call.pending.handle));
             }
             "new_descriptor" => {
-                let rule = number_of_handle(value).zip(self.files).map_or(0, |(handle, files)| files.rule(handle));
-                self.call.pending.n_out = rule_to_number(rule);
+                // A handle that does not look like one leaves the record without it, and is not taken for none.
+                if let Some((handle, files)) = number_of_handle(value).zip(self.files) {
+                    self.call.pending.n_out = rule_to_number(files.rule(handle));
+                }
             }
             "path" | "old_path" | "new_path" | "src_path" | "dest_path" => {
                 let mut path = Path::default();

@@ -177,8 +177,10 @@ fn of_run(policy: &Policy, run: &Run, opens: &mut [Opens]) -> BTreeMap<Sign, (u6
             match made.record.rule_to().map(|rule| usize::from(rule).checked_sub(1)) {
                 Some(Some(to)) => changed(policy, to, Sign::Written, &mut note),
                 // It ended nowhere that is granted, and so came to nothing.
-                Some(None) => {}
-                None => (0..policy.dirs.len()).filter(|to| *to != dir).for_each(|to| changed(policy, to, Sign::Unclear, &mut note)),
+                Some(None) if made.record.outcome != Outcome::Ok => {}
+                Some(None) | None => {
+                    (0..policy.dirs.len()).filter(|to| *to != dir).for_each(|to| changed(policy, to, Sign::Unclear, &mut note))
+                }
             }
         }
     }
@@ -303,6 +305,9 @@ mod tests {
         }
         let nowhere = made(PREVIEW1, "path_rename", 0, 0, rule_to_number(0), Outcome::Error);
         assert_eq!(learned(&policy, vec![vec![nowhere]]), [Some(Access::ReadWrite), None, None]);
+        // That cannot be, so nothing is concluded from it.
+        let somewhere = made(PREVIEW1, "path_rename", 0, 0, rule_to_number(0), Outcome::Ok);
+        assert_eq!(learned(&policy, vec![vec![somewhere]]), [Some(Access::ReadWrite); 3]);
     }
 
     #[test]
