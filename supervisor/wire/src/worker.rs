@@ -81,6 +81,17 @@ pub struct Dir {
     pub guest: String,
     /// Read, or read and write.
     pub access: Access,
+    /// How much may be in it, of a directory to write.
+    pub quota: Option<Quota>,
+}
+
+/// How much may be in a directory, as `du` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Bytes on the disk.
+    pub bytes: Option<u64>,
+    /// Files, directories and links.
+    pub files: Option<u64>,
 }
 
 /// One granted graph.

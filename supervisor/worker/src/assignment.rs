@@ -128,7 +128,7 @@ mod tests {
         Assignment {
             module: "m".into(),
             kind: ModuleKind::Core,
-            dirs: vec![Dir { guest: "/d".into(), access: Access::Read }; dirs],
+            dirs: vec![Dir { guest: "/d".into(), access: Access::Read, quota: None }; dirs],
             graphs: vec![Graph { name: "g".into(), model: ModelInfo::default(), language: None, region: 16 }; graphs],
             limits,
             args: Vec::new(),

@@ -16,6 +16,7 @@ use edgeguard_engine::Code;
 use edgeguard_sandbox::Access;
 use edgeguard_wire::Channel;
 use edgeguard_wire::worker::Assignment;
+use edgeguard_wire::worker::Dir;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Limits;
 use edgeguard_wire::worker::Outcome;
@@ -47,6 +48,9 @@ use crate::limits::Files;
 use crate::limits::Stop;
 use crate::nn::Link;
 use crate::nn::Nn;
+use crate::quota;
+use crate::quota::Ledger;
+use crate::quota::Ledgers;
 use crate::record;
 use crate::recorder;
 use crate::serve::Ended;
@@ -107,6 +111,8 @@ pub struct GuestRunner {
     /// The granted directories, opened once: instances share the descriptors.
     filesystem: WasiFilesystemCtx,
     dirs: usize,
+    /// The accounts of those that have a quota.
+    ledgers: Ledgers,
     args: Vec<String>,
     env: Vec<(String, String)>,
     limits: Limits,
@@ -142,6 +148,7 @@ impl Runner for GuestRunner {
             module,
             filesystem: open_dirs(assignment, dirs)?,
             dirs: dirs.len(),
+            ledgers: open_ledgers(assignment, dirs)?,
             args: assignment.args.clone(),
             env: assignment.env.clone(),
             limits: assignment.limits,
@@ -183,6 +190,7 @@ impl Runner for GuestRunner {
             ),
         };
         *links = back.into_links();
+        quota::stream::settle(runtime);
         Ended { produced: record::produced(), ..ended }
     }
 
@@ -215,7 +223,7 @@ impl GuestRunner {
         wasi.ctx().table.set_max_capacity(HANDLES.saturating_add(usize::try_from(self.limits.open_files).unwrap_or(usize::MAX)));
         let guest = Guest {
             wasi,
-            files: Files::new(self.dirs, &self.limits),
+            files: Files::new(self.dirs, &self.limits, self.ledgers.clone()),
             budget: Budget::new(&self.limits),
             nn,
             tensor_bytes: 0,
@@ -270,7 +278,7 @@ impl GuestRunner {
                 end.map(|()| 0)
             }
             Linked::Component(component) => {
-                let _files = recorder::Files::begin(Files::new(0, &self.limits));
+                let _files = recorder::Files::begin(Files::new(0, &self.limits, self.ledgers.clone()));
                 let command = component.instantiate_async(&mut *store).await?;
                 timing.instantiate_ns = nanos(began.elapsed());
                 let end = command.wasi_cli_run().call_run(&mut *store).await;
@@ -325,6 +333,16 @@ fn open_dirs(assignment: &Assignment, fds: &[OwnedFd]) -> Result<WasiFilesystemC
             .map_err(|error| Refusal::Directory(dir.guest.clone(), io::Error::other(edgeguard_engine::describe(&error))))?;
     }
     Ok(builder.build().filesystem().clone())
+}
+
+/// Measures the directories that have a quota.
+fn open_ledgers(assignment: &Assignment, fds: &[OwnedFd]) -> Result<Ledgers, Refusal> {
+    let ledger = |(dir, fd): (&Dir, &OwnedFd)| {
+        let Some(quota) = dir.quota else { return Ok(None) };
+        let ledger = fd.try_clone().and_then(|fd| Ledger::new(fd, quota));
+        ledger.map(Some).map_err(|error| Refusal::Directory(dir.guest.clone(), error))
+    };
+    assignment.dirs.iter().zip(fds).map(ledger).collect::<Result<_, _>>().map(Ledgers::new)
 }
 
 /// What the guest's end means.

@@ -15,6 +15,7 @@ mod fault;
 mod guest;
 mod limits;
 mod nn;
+mod quota;
 mod record;
 mod recorder;
 mod serve;

@@ -5,10 +5,17 @@
 //! go on: a guest that wants more than its policy gives is a mistake that somebody should see.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Limits;
 use wasmtime::ResourceLimiter;
+
+use crate::quota::Exceeded;
+use crate::quota::Growth;
+use crate::quota::Ledger;
+use crate::quota::Ledgers;
+use crate::quota::Reservation;
 
 /// Core instances in one store. A core module is one; a component is several.
 const MAX_CORE_INSTANCES: usize = 64;
@@ -115,6 +122,7 @@ pub struct Files {
     known: BTreeMap<u32, Origin>,
     open: u32,
     most: u32,
+    ledgers: Ledgers,
 }
 
 /// Where a descriptor comes from.
@@ -130,9 +138,9 @@ const FIRST_PREOPEN: u32 = 3;
 
 impl Files {
     /// As a guest begins: its granted directories, no file.
-    pub fn new(dirs: usize, limits: &Limits) -> Self {
+    pub fn new(dirs: usize, limits: &Limits, ledgers: Ledgers) -> Self {
         let known = (FIRST_PREOPEN..).zip(1..).take(dirs).map(|(fd, rule)| (fd, Origin { rule, counted: false })).collect();
-        Self { known, open: 0, most: limits.open_files }
+        Self { known, open: 0, most: limits.open_files, ledgers }
     }
 
     /// The rule that a descriptor goes back to; 0 for none.
@@ -157,13 +165,44 @@ impl Files {
     pub fn opened(&mut self, parent: u32, fd: u32) {
         let rule = self.rule(parent);
         self.open = self.open.saturating_add(1);
+        if let Some(ledger) = self.ledgers.of(rule) {
+            ledger.opened();
+        }
         self.known.insert(fd, Origin { rule, counted: true });
     }
 
     /// `fd` was closed.
     pub fn closed(&mut self, fd: u32) {
-        if self.known.remove(&fd).is_some_and(|origin| origin.counted) {
+        if let Some(Origin { rule, counted: true }) = self.known.remove(&fd) {
             self.open = self.open.saturating_sub(1);
+            if let Some(ledger) = self.ledgers.of(rule) {
+                ledger.closed();
+            }
+        }
+    }
+
+    /// Room for what a call may do in the directory of a rule; nothing where it has no quota.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn reserve(&self, rule: u16, growth: Growth) -> Result<Option<Reservation>, Exceeded> {
+        self.ledgers.of(rule).map(|ledger| ledger.reserve(growth)).transpose()
+    }
+
+    /// The account of what a descriptor goes back to.
+    pub fn ledger(&self, fd: u32) -> Option<Arc<Ledger>> {
+        self.ledgers.of(self.rule(fd)).cloned()
+    }
+
+    /// Whether something would come into a directory with a quota from another one.
+    pub fn is_between(&self, from: u32, to: u32) -> bool {
+        self.rule(from) != self.rule(to) && self.ledgers.of(self.rule(to)).is_some()
+    }
+
+    /// A name in this directory was taken away, or given to something else.
+    pub fn unnamed(&self, dir: u32) {
+        if let Some(ledger) = self.ledgers.of(self.rule(dir)) {
+            ledger.unnamed();
         }
     }
 
@@ -176,6 +215,14 @@ impl Files {
         if let Some(origin) = self.known.remove(&from) {
             self.known.insert(to, origin);
         }
+    }
+}
+
+impl Drop for Files {
+    /// A guest's end closes what it had open.
+    fn drop(&mut self) {
+        let counted = self.known.values().filter(|origin| origin.counted);
+        counted.filter_map(|origin| self.ledgers.of(origin.rule)).for_each(|ledger| ledger.closed());
     }
 }
 
@@ -209,7 +256,7 @@ mod tests {
 
     #[test]
     fn files_inherit_the_rule_of_their_directory() {
-        let mut files = Files::new(2, &limits());
+        let mut files = Files::new(2, &limits(), Ledgers::default());
         files.opened(4, 5);
         files.opened(5, 6);
         assert_eq!((files.rule(3), files.rule(6), files.rule(1), files.rule(99)), (1, 2, 0, 0));

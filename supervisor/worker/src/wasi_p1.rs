@@ -24,7 +24,11 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::GuestMemory;
 
 use crate::guest::Guest;
+use crate::limits::Files;
 use crate::limits::Stop;
+use crate::quota::Exceeded;
+use crate::quota::Growth;
+use crate::quota::Reservation;
 use crate::record::Pending;
 
 /// The import module.
@@ -49,8 +53,28 @@ struct Shape {
     flags: Option<(usize, usize, usize)>,
     /// The descriptor of the second path.
     to_fd: Option<usize>,
+    /// What it may make a directory grow by.
+    grows: Grows,
+    /// The directory in which it takes a name away, or gives it to something else.
+    unnames: Option<usize>,
     /// What it does to the guest's descriptors.
     effect: Effect,
+}
+
+/// What a call may make a directory grow by; arguments as in [`Shape`].
+#[derive(Debug, Clone, Copy)]
+enum Grows {
+    Nothing,
+    /// The file, by what these buffers hold: where they are, and how many.
+    Buffers(usize, usize),
+    /// The file, by so many bytes.
+    Bytes(usize),
+    /// The file, by a hole.
+    Hole,
+    /// The directory, by one more name.
+    Name(usize),
+    /// The directory, by a name that something has already.
+    Entry(usize),
 }
 
 /// What a call does to the guest's descriptors.
@@ -65,8 +89,19 @@ enum Effect {
     Renumber,
 }
 
-const PLAIN: Shape =
-    Shape { fd: None, path: None, to: None, gave: None, got: None, wants: None, flags: None, to_fd: None, effect: Effect::None };
+const PLAIN: Shape = Shape {
+    fd: None,
+    path: None,
+    to: None,
+    gave: None,
+    got: None,
+    wants: None,
+    flags: None,
+    to_fd: None,
+    grows: Grows::Nothing,
+    unnames: None,
+    effect: Effect::None,
+};
 const FD: Shape = Shape { fd: Some(0), ..PLAIN };
 
 impl Shape {
@@ -102,6 +137,14 @@ impl Shape {
         Self { wants: Some(argument), ..self }
     }
 
+    const fn grows(self, grows: Grows) -> Self {
+        Self { grows, ..self }
+    }
+
+    const fn unnames(self, argument: usize) -> Self {
+        Self { unnames: Some(argument), ..self }
+    }
+
     const fn effect(self, effect: Effect) -> Self {
         Self { effect, ..self }
     }
@@ -126,7 +169,10 @@ macro_rules! define {
         const SHAPE: Shape = $shape;
         let call = number(stringify!($name))?;
         $linker.func_wrap(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, $($arg: $ty),*| -> wasmtime::Result<i32> {
-            let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+            let (mut hall, mut memory, guest) = match enter(&mut caller, call, SHAPE, &[$($arg as u64),*])? {
+                Ok(entered) => entered,
+                Err(errno) => return Ok(errno.into()),
+            };
             let result = preview1::$name(&mut guest.wasi, &mut memory, $($arg),*);
             hall.leave(guest, &memory, result)
         })?;
@@ -136,18 +182,57 @@ macro_rules! define {
         let call = number(stringify!($name))?;
         $linker.func_wrap_async(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, ($($arg,)*): ($($ty,)*)| {
             Box::new(async move {
-                let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+                let (mut hall, mut memory, guest) = match enter(&mut caller, call, SHAPE, &[$($arg as u64),*])? {
+                    Ok(entered) => entered,
+                    Err(errno) => return Ok(errno.into()),
+                };
                 let result = preview1::$name(&mut guest.wasi, &mut memory, $($arg),*).await;
                 hall.leave(guest, &memory, result)
             })
         })?;
+    }};
+    (open, $linker:ident, $name:ident, ($fd:ident : $t0:ty, $dirflags:ident : $t1:ty, $path:ident : $t2:ty, $len:ident : $t3:ty, $oflags:ident : $t4:ty,
+        $base:ident : $t5:ty, $inheriting:ident : $t6:ty, $fdflags:ident : $t7:ty, $opened:ident : $t8:ty), $shape:expr) => {{
+        const SHAPE: Shape = $shape;
+        let call = number(stringify!($name))?;
+        $linker.func_wrap_async(
+            MODULE,
+            stringify!($name),
+            move |mut caller: Caller<'_, Guest>,
+                  ($fd, $dirflags, $path, $len, $oflags, $base, $inheriting, $fdflags, $opened): ($t0, $t1, $t2, $t3, $t4, $t5, $t6, $t7, $t8)| {
+                Box::new(async move {
+                    let args = [
+                        $fd as u64, $dirflags as u64, $path as u64, $len as u64, $oflags as u64, $base as u64, $inheriting as u64, $fdflags as u64,
+                        $opened as u64,
+                    ];
+                    let (mut hall, mut memory, guest) = match enter(&mut caller, call, SHAPE, &args)? {
+                        Ok(entered) => entered,
+                        Err(errno) => return Ok(errno.into()),
+                    };
+                    // Where there is no room for another name, what is there can be opened all the same.
+                    let full = $oflags & CREATE != 0 && !hall.reserve(guest, $fd.cast_unsigned(), Growth::Name);
+                    let oflags = if full { $oflags & !CREATE } else { $oflags };
+                    let opened = preview1::$name(
+                        &mut guest.wasi, &mut memory, $fd, $dirflags, $path, $len, oflags, $base, $inheriting, $fdflags, $opened,
+                    );
+                    let result = match opened.await {
+                        Ok(errno) if full && errno == i32::from(NOENT) => Ok(DQUOT.into()),
+                        result => result,
+                    };
+                    hall.leave(guest, &memory, result)
+                })
+            },
+        )?;
     }};
     (poll, $linker:ident, $name:ident, ($($arg:ident : $ty:ty),*), $shape:expr) => {{
         const SHAPE: Shape = $shape;
         let call = number(stringify!($name))?;
         $linker.func_wrap_async(MODULE, stringify!($name), move |mut caller: Caller<'_, Guest>, ($($arg,)*): ($($ty,)*)| {
             Box::new(async move {
-                let (mut hall, mut memory, guest) = enter(&mut caller, call, SHAPE, &[$($arg as u64),*])?;
+                let (mut hall, mut memory, guest) = match enter(&mut caller, call, SHAPE, &[$($arg as u64),*])? {
+                    Ok(entered) => entered,
+                    Err(errno) => return Ok(errno.into()),
+                };
                 let result = match sleep_of(bytes(&memory), $($arg),*) {
                     Some(sleep) => sleep.run(&mut memory, $($arg),*).await,
                     None => preview1::$name(&mut guest.wasi, &mut memory, $($arg),*).await,
@@ -166,37 +251,37 @@ preview1! {
     now clock_res_get(id: i32, resolution: i32) PLAIN;
     now clock_time_get(id: i32, precision: i64, time: i32) PLAIN;
     wait fd_advise(fd: i32, offset: i64, len: i64, advice: i32) FD;
-    now fd_allocate(fd: i32, offset: i64, len: i64) FD;
+    now fd_allocate(fd: i32, offset: i64, len: i64) FD.grows(Grows::Bytes(2));
     wait fd_close(fd: i32) FD.effect(Effect::Close);
     wait fd_datasync(fd: i32) FD;
     wait fd_fdstat_get(fd: i32, stat: i32) FD;
     now fd_fdstat_set_flags(fd: i32, flags: i32) FD;
     now fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64) FD;
     wait fd_filestat_get(fd: i32, stat: i32) FD;
-    wait fd_filestat_set_size(fd: i32, size: i64) FD;
+    wait fd_filestat_set_size(fd: i32, size: i64) FD.grows(Grows::Hole);
     wait fd_filestat_set_times(fd: i32, atim: i64, mtim: i64, flags: i32) FD;
     wait fd_pread(fd: i32, iovs: i32, len: i32, offset: i64, read: i32) FD.got(4);
     now fd_prestat_get(fd: i32, stat: i32) FD;
     now fd_prestat_dir_name(fd: i32, path: i32, len: i32) FD;
-    wait fd_pwrite(fd: i32, iovs: i32, len: i32, offset: i64, written: i32) FD.gave(4);
+    wait fd_pwrite(fd: i32, iovs: i32, len: i32, offset: i64, written: i32) FD.gave(4).grows(Grows::Buffers(1, 2));
     wait fd_read(fd: i32, iovs: i32, len: i32, read: i32) FD.got(3);
     wait fd_readdir(fd: i32, buf: i32, len: i32, cookie: i64, used: i32) FD.got(4);
     wait fd_renumber(fd: i32, to: i32) FD.effect(Effect::Renumber);
     wait fd_seek(fd: i32, offset: i64, whence: i32, position: i32) FD;
     wait fd_sync(fd: i32) FD;
     now fd_tell(fd: i32, position: i32) FD;
-    wait fd_write(fd: i32, iovs: i32, len: i32, written: i32) FD.gave(3);
-    wait path_create_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
+    wait fd_write(fd: i32, iovs: i32, len: i32, written: i32) FD.gave(3).grows(Grows::Buffers(1, 2));
+    wait path_create_directory(fd: i32, path: i32, len: i32) FD.path(1, 2).grows(Grows::Name(0));
     wait path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, stat: i32) FD.path(2, 3);
     wait path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, atim: i64, mtim: i64, set: i32) FD.path(2, 3);
-    wait path_link(fd: i32, flags: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(2, 3).to_fd(4).to(5, 6);
-    wait path_open(fd: i32, dirflags: i32, path: i32, len: i32, oflags: i32, base: i64, inheriting: i64, fdflags: i32, opened: i32)
+    wait path_link(fd: i32, flags: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(2, 3).to_fd(4).to(5, 6).grows(Grows::Name(4));
+    open path_open(fd: i32, dirflags: i32, path: i32, len: i32, oflags: i32, base: i64, inheriting: i64, fdflags: i32, opened: i32)
         FD.path(2, 3).flags(4, 5, 7).effect(Effect::Open(8));
     wait path_readlink(fd: i32, path: i32, len: i32, buf: i32, buf_len: i32, used: i32) FD.path(1, 2).got(5);
     wait path_remove_directory(fd: i32, path: i32, len: i32) FD.path(1, 2);
-    wait path_rename(fd: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(1, 2).to_fd(3).to(4, 5);
-    wait path_symlink(target: i32, target_len: i32, fd: i32, path: i32, len: i32) FD.fd(2).path(0, 1).to(3, 4);
-    wait path_unlink_file(fd: i32, path: i32, len: i32) FD.path(1, 2);
+    wait path_rename(fd: i32, path: i32, len: i32, to_fd: i32, to: i32, to_len: i32) FD.path(1, 2).to_fd(3).to(4, 5).grows(Grows::Entry(3)).unnames(3);
+    wait path_symlink(target: i32, target_len: i32, fd: i32, path: i32, len: i32) FD.fd(2).path(0, 1).to(3, 4).grows(Grows::Name(2));
+    wait path_unlink_file(fd: i32, path: i32, len: i32) FD.path(1, 2).unnames(0);
     poll poll_oneoff(subscriptions: i32, events: i32, count: i32, stored: i32) PLAIN.got(3);
     now proc_raise(signal: i32) PLAIN;
     now sched_yield() PLAIN;
@@ -228,15 +313,17 @@ struct Hall<const N: usize> {
     pending: Option<Pending>,
     shape: Shape,
     args: [u64; N],
+    /// Room for what it may do; given back when the call is over.
+    room: Option<Reservation>,
 }
 
-/// The way into a call: the guest's memory and state, and the record begun.
+/// The way into a call: the guest's memory and state, and the record begun. Or the error that the guest gets, where a directory has no room for what it wants.
 fn enter<'a, const N: usize>(
     caller: &'a mut Caller<'_, Guest>,
     call: CallId,
     shape: Shape,
     args: &[u64; N],
-) -> wasmtime::Result<(Hall<N>, GuestMemory<'a>, &'a mut Guest)> {
+) -> wasmtime::Result<Result<(Hall<N>, GuestMemory<'a>, &'a mut Guest), u16>> {
     let mut pending = Pending::begin(call);
     let Some(memory) = Guest::memory(caller) else {
         pending.end(Outcome::Trapped, 0);
@@ -269,10 +356,56 @@ fn enter<'a, const N: usize>(
         pending.end(Outcome::Limit, 0);
         return Err(stop.into());
     }
-    Ok((Hall { pending: Some(pending), shape, args: *args }, GuestMemory::Unshared(bytes), guest))
+    let room = match room(&guest.files, shape, bytes, &arg) {
+        Ok(room) => room,
+        Err(errno) => {
+            pending.end(Outcome::Error, errno);
+            return Ok(Err(errno));
+        }
+    };
+    Ok(Ok((Hall { pending: Some(pending), shape, args: *args, room }, GuestMemory::Unshared(bytes), guest)))
 }
 
+/// Room for what a call may do.
+///
+/// # Errors
+/// What the guest is told: that it does not fit, or that it comes from another directory, through nobody's account.
+fn room(files: &Files, shape: Shape, memory: &[u8], arg: &impl Fn(usize) -> u32) -> Result<Option<Reservation>, u16> {
+    if let Some(to) = shape.to_fd
+        && files.is_between(arg(0), arg(to))
+    {
+        return Err(XDEV);
+    }
+    let (fd, growth) = match shape.grows {
+        Grows::Nothing => return Ok(None),
+        Grows::Buffers(at, count) if files.rule(arg(0)) != 0 => (0, Growth::Bytes(buffers(memory, arg(at), arg(count)))),
+        Grows::Buffers(..) => return Ok(None),
+        Grows::Bytes(len) => (0, Growth::Bytes(arg(len).into())),
+        Grows::Hole => (0, Growth::Bytes(0)),
+        Grows::Name(dir) => (dir, Growth::Name),
+        Grows::Entry(dir) => (dir, Growth::Entry),
+    };
+    files.reserve(files.rule(arg(fd)), growth).map_err(|Exceeded| DQUOT)
+}
+
+/// What so many buffers hold. Where they do not lie in the memory, the call fails by itself.
+fn buffers(memory: &[u8], at: u32, count: u32) -> u64 {
+    let each = (0..count.min(MAX_BUFFERS)).map(|i| load(memory, at.checked_add(i.checked_mul(8)?)?.checked_add(4)?).map(u64::from));
+    each.map_while(|len| len).sum()
+}
+
+/// More than the host takes in one call.
+const MAX_BUFFERS: u32 = 1024;
+
 impl<const N: usize> Hall<N> {
+    /// Room for what the call may do in this directory; whether there is.
+    fn reserve(&mut self, guest: &Guest, dir: u32, growth: Growth) -> bool {
+        let room = guest.files.reserve(guest.files.rule(dir), growth);
+        let fits = room.is_ok();
+        self.room = room.ok().flatten();
+        fits
+    }
+
     /// The way out: what the call did is counted, and recorded.
     fn leave(&mut self, guest: &mut Guest, memory: &GuestMemory<'_>, result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {
         let Some(mut pending) = self.pending.take() else { return result };
@@ -286,6 +419,9 @@ impl<const N: usize> Hall<N> {
         };
         if errno == SUCCESS {
             let stored = |argument: Option<usize>| argument.and_then(|argument| load(bytes(memory), self.arg(argument)));
+            if let Some(dir) = self.shape.unnames {
+                guest.files.unnamed(self.arg(dir));
+            }
             if let Some(gave) = stored(self.shape.gave) {
                 pending.n_in = gave;
             }
@@ -341,10 +477,16 @@ fn open_flags(oflags: u32, rights: u64, fdflags: u32) -> OpenFlags {
         .with(OpenFlags::APPEND, fdflags & 1 != 0)
 }
 
+/// `oflags` of preview 1.
+const CREATE: i32 = 1;
+
 /// `errno` of preview 1.
 const SUCCESS: u16 = 0;
 const ACCES: u16 = 2;
 const BADF: u16 = 8;
+const DQUOT: u16 = 19;
+const NOENT: u16 = 44;
+const XDEV: u16 = 75;
 const INVAL: i32 = 28;
 const PERM: u16 = 63;
 const NOTCAPABLE: u16 = 76;

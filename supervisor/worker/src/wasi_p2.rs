@@ -31,6 +31,8 @@ use wasmtime_wasi_io::bindings::wasi::io::streams;
 
 use crate::guest::Guest;
 use crate::limits::Stop;
+use crate::quota;
+use crate::quota::Growth;
 use crate::record::Pending;
 use crate::recorder::Files;
 
@@ -44,6 +46,7 @@ const FIRST_RULE: u16 = 1;
 pub fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
+    quota::filesystem::add_to_linker(linker)?;
     preopens(linker)?;
     filesystem(linker)?;
     input(linker)?;
@@ -100,8 +103,15 @@ fn filesystem(linker: &mut Linker<Guest>) -> Result<()> {
                 pending.end(Outcome::Limit, 0);
                 return Err(stop.into());
             }
+            // Where there is no room for another name, what is there can be opened all the same.
+            let room =
+                if open_flags.contains(types::OpenFlags::CREATE) { quota::filesystem::reserve(&dir, Growth::Name) } else { Ok(None) };
+            let full = room.is_err();
+            let open_flags = if full { open_flags & !types::OpenFlags::CREATE } else { open_flags };
             let view = &mut store.data_mut().filesystem();
-            match types::HostDescriptor::open_at(view, dir, path_flags, path, open_flags, flags).await {
+            let opened = types::HostDescriptor::open_at(view, dir, path_flags, path, open_flags, flags).await;
+            drop(room);
+            match opened {
                 Ok(file) => {
                     Files::with(|files| files.opened(parent, file.rep()));
                     pending.handle = file.rep();
@@ -110,6 +120,7 @@ fn filesystem(linker: &mut Linker<Guest>) -> Result<()> {
                 }
                 Err(error) => match error.downcast() {
                     Ok(code) => {
+                        let code = if full && code == types::ErrorCode::NoEntry { types::ErrorCode::Quota } else { code };
                         let denied = matches!(code, types::ErrorCode::Access | types::ErrorCode::NotPermitted);
                         pending.end(if denied { Outcome::Denied } else { Outcome::Error }, errno(code));
                         Ok((Err(code),))

@@ -37,6 +37,7 @@ use edgeguard_wire::worker::Invocation;
 use edgeguard_wire::worker::Limits;
 use edgeguard_wire::worker::ModuleKind;
 use edgeguard_wire::worker::Outcome;
+use edgeguard_wire::worker::Quota;
 use edgeguard_wire::worker::ToWorker;
 use rustix::event::EventfdFlags;
 
@@ -109,6 +110,8 @@ pub struct Plan {
     pub graphs: Vec<(String, ModelInfo, Option<LanguageModel>, u64)>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Of every directory.
+    pub quota: Option<Quota>,
 }
 
 impl Plan {
@@ -121,11 +124,17 @@ impl Plan {
             output: 1 << 20,
             open_files: 8,
         };
-        Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new() }
+        Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new(), quota: None }
     }
 
     pub fn dir(mut self, host: &Path, guest: &str, access: Access) -> Self {
         self.dirs.push((host.into(), guest.into(), access));
+        self
+    }
+
+    /// How much may be in each directory.
+    pub fn quota(mut self, bytes: Option<u64>, files: Option<u64>) -> Self {
+        self.quota = Some(Quota { bytes, files });
         self
     }
 
@@ -161,7 +170,7 @@ impl Plan {
         let assignment = Assignment {
             module: "test".into(),
             kind: self.native.kind,
-            dirs: self.dirs.iter().map(|(_, guest, access)| Dir { guest: guest.clone(), access: *access }).collect(),
+            dirs: self.dirs.iter().map(|(_, guest, access)| Dir { guest: guest.clone(), access: *access, quota: self.quota }).collect(),
             graphs: self
                 .graphs
                 .iter()
@@ -318,6 +327,15 @@ impl Worker {
         assert_eq!(finished.id, started.id);
         self.idle.push(finished.ring);
         finished
+    }
+
+    /// Waits for the ends of guests without output, in whatever order.
+    pub fn end_all(&mut self, started: &[Started]) {
+        for _ in started {
+            let FromWorker::Finished(finished) = self.answer() else { panic!("expected an end") };
+            assert!(started.iter().any(|one| one.id == finished.id));
+            self.idle.push(finished.ring);
+        }
     }
 
     /// Waits for a frame, and keeps the rings empty meanwhile, as the daemon does.
