@@ -82,6 +82,10 @@ pub const MEMORY: (u64, u64) = (64 * 1024, 4 << 30);
 pub const DEADLINE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
 /// Bytes on standard output and standard error of one invocation together.
 pub const OUTPUT: (u64, u64) = (0, 1 << 30);
+/// Files, directories and links below a directory with a quota: as many as a worker counts when it starts.
+pub const DIR_FILES: (u32, u32) = (1, 1_000_000);
+/// Bytes on the disk below a directory with a quota.
+pub const DIR_BYTES: (u64, u64) = (0, 1 << 50);
 /// Files open at once in one instance.
 pub const OPEN_FILES: (u32, u32) = (0, 1024);
 /// `limits.open-files` where the policy is silent.

@@ -106,6 +106,7 @@ pub use policy::Limits;
 pub use policy::Mode;
 pub use policy::Place;
 pub use policy::Policy;
+pub use policy::Quota;
 pub use policy::Target;
 pub use privacy::Class;
 pub use privacy::Privacy;

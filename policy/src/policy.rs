@@ -20,6 +20,7 @@ use crate::names::ModuleName;
 use crate::privacy::Privacy;
 use crate::privacy::Spots;
 use crate::source::Source;
+use crate::units::show_size;
 
 /// One module's policy: everything it may have, and nothing that is not written here.
 #[derive(Debug, Clone)]
@@ -78,6 +79,36 @@ pub struct DirGrant {
     pub host: PathBuf,
     /// What may be done in it.
     pub access: Access,
+    /// How much may be in it, where it may be written.
+    pub quota: Quota,
+}
+
+/// How much a module may have below a directory, all its instances together. Without a number there is no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quota {
+    /// Names: files, directories and symbolic links.
+    pub files: Option<u32>,
+    /// Of the disk, as `du` counts.
+    pub bytes: Option<u64>,
+}
+
+impl Quota {
+    /// Whether whoever has this has the other's room too: no bound is more than any.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        let covers = |mine: Option<u64>, wanted: Option<u64>| mine.is_none_or(|mine| wanted.is_some_and(|wanted| wanted <= mine));
+        covers(self.files.map(u64::from), other.files.map(u64::from)) && covers(self.bytes, other.bytes)
+    }
+
+    /// In words, to be put behind what may be done; empty where nothing is bounded.
+    pub(crate) fn words(self) -> String {
+        match (self.files, self.bytes.map(show_size)) {
+            (None, None) => String::new(),
+            (Some(files), None) => format!(", up to {files} files there"),
+            (None, Some(bytes)) => format!(", up to {bytes} there"),
+            (Some(files), Some(bytes)) => format!(", up to {files} files and {bytes} there"),
+        }
+    }
 }
 
 /// What may be done in a granted directory.

@@ -26,6 +26,7 @@ use crate::policy::Limits;
 use crate::policy::Mode;
 use crate::policy::Places;
 use crate::policy::Policy;
+use crate::policy::Quota;
 use crate::profile;
 use crate::profile::Profiles;
 use crate::requirements::PlacedRequirement;
@@ -178,8 +179,9 @@ impl Resolver<'_> {
             let host = paths::absolute(paths::GRANT, table.text("host"), self.source, self.found);
             let words = [("read", Some(Access::Read)), ("read-write", Some(Access::ReadWrite))];
             let access = table.text("access").and_then(|w| self.word(&w, &words));
-            if let (Some(guest), Some(host), Some(access)) = (guest, host, access) {
-                let grant = DirGrant { guest: guest.value.to_owned(), host: PathBuf::from(host.value), access };
+            let quota = self.quota(table, access);
+            if let (Some(guest), Some(host), Some(access), Some(quota)) = (guest, host, access, quota) {
+                let grant = DirGrant { guest: guest.value.to_owned(), host: PathBuf::from(host.value), access, quota };
                 dirs.push(Placed { grant, guest: guest.span, host: host.span });
             }
         }
@@ -188,6 +190,19 @@ impl Resolver<'_> {
         }
         overlap::check_pairs(&dirs, self.source, self.found);
         dirs
+    }
+
+    fn quota(&mut self, table: &Table<'_>, access: Option<Access>) -> Option<Quota> {
+        let files = if table.has("files") { self.count(table, "files", bounds::DIR_FILES, None).map(Some) } else { Some(None) };
+        let bytes = if table.has("bytes") { self.size(table, "bytes", bounds::DIR_BYTES).map(Some) } else { Some(None) };
+        for key in ["files", "bytes"] {
+            if let (Some(Access::Read), Some(span)) = (access, table.span_of(key)) {
+                let help = "write `access = \"read-write\"`, or remove the quota: what is only read does not grow";
+                self.report(Code::Misplaced, format!("`{key}` has no meaning with `access = \"read\"`"), &span, "a quota of nothing", help);
+                return None;
+            }
+        }
+        Some(Quota { files: files?.map(|found| found.value), bytes: bytes?.map(|found| found.value) })
     }
 
     fn limits(&mut self, table: &Table<'_>) -> Option<PlacedLimits> {

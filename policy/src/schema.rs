@@ -182,6 +182,8 @@ const DIR: Section = Section {
         key("guest", Text, Required, "\"/audio\""),
         key("host", Text, Required, "\"/var/lib/gateway/audio\""),
         key("access", Text, Required, "\"read\""),
+        key("files", Integer, Optional, "1000"),
+        key("bytes", Text, Optional, "\"64 MiB\""),
     ],
 };
 

@@ -228,3 +228,15 @@ fn what_cannot_be_changed_in_place_is_refused() {
         BASE.replace("[env]\nMODE", "[x]\n").replace("[x]\n = \"prod\"\n", "").replace("version = 1", "env.MODE = \"prod\"\nversion = 1");
     assert!(matches!(learn(&base, "gate.toml", &dotted, &observed()), Err(LearnError::Layout("env"))));
 }
+
+#[test]
+fn what_becomes_read_loses_its_quota_and_what_is_written_keeps_it() {
+    let quota = "files = 10\nbytes = \"1 MiB\" # enough\n";
+    let base = BASE
+        .replace("\"read-write\" # Ben wanted it\n", &format!("\"read-write\" # Ben wanted it\n{quota}"))
+        .replace("host = \"/srv/out\"\naccess = \"read-write\"\n", &format!("host = \"/srv/out\"\naccess = \"read-write\"\n{quota}"));
+    let learned = learn(&policy(&base), "gate.toml", &base, &observed()).unwrap();
+    let after = policy(&learned);
+    let quotas: Vec<_> = after.dirs.iter().map(|dir| (dir.guest.as_str(), dir.access, dir.quota.files, dir.quota.bytes)).collect();
+    assert_eq!(quotas, [("/in", Access::Read, None, None), ("/out", Access::ReadWrite, Some(10), Some(1 << 20))], "{learned}");
+}

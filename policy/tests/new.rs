@@ -7,6 +7,7 @@ use std::path::Path;
 use edgeguard_policy::Access;
 use edgeguard_policy::DirGrant;
 use edgeguard_policy::ModuleName;
+use edgeguard_policy::Quota;
 use edgeguard_policy::SignerKind;
 use edgeguard_policy::format::format;
 use edgeguard_policy::imports;
@@ -26,7 +27,7 @@ fn draft(file: &str, path: &str, key: (&str, &str), dir: (&str, &str)) -> Draft 
         path: path.to_owned(),
         module: Some((imports, file.to_owned(), [7; 32])),
         key: Some((key.0.to_owned(), key.1.to_owned())),
-        dirs: vec![DirGrant { guest: dir.0.to_owned(), host: dir.1.into(), access: Access::Read }],
+        dirs: vec![DirGrant { guest: dir.0.to_owned(), host: dir.1.into(), access: Access::Read, quota: Quota::default() }],
         graphs: Vec::new(),
     }
 }

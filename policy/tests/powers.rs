@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use edgeguard_policy::Policy;
+use edgeguard_policy::Quota;
 use edgeguard_policy::powers::Deed;
 use edgeguard_policy::powers::Kind;
 use edgeguard_policy::powers::Limit;
@@ -69,7 +70,10 @@ fn power() -> impl Strategy<Value = Power> {
     });
     let host = prop::sample::select(vec!["/a", "/a/b", "/ab", "/a/b/c", "/d"]);
     prop_oneof![
-        3 => (host, any::<bool>()).prop_map(|(host, write)| Power::Dir { host: host.to_owned(), write }),
+        3 => (host, any::<bool>(), prop::option::of(1..3_u32), prop::option::of(0..2_u64)).prop_map(|(host, write, files, bytes)| {
+            let quota = if write { Quota { files, bytes } } else { Quota::default() };
+            Power::Dir { host: host.to_owned(), write, quota }
+        }),
         3 => prop::collection::vec(wanted, 1..3).prop_map(|all| Power::Signing(all.into_iter().collect())),
         1 => (0..3_u64).prop_map(|most| Power::Limit { of: Limit::Memory, most }),
         1 => (0..3_u32).prop_map(|abi| Power::Landlock(Reverse(abi))),
@@ -281,4 +285,24 @@ fn when_a_graph_is_loaded_is_no_power_and_a_reviewer_sees_it() {
         assert!(found.iter().all(|(kind, _)| *kind == Kind::Moved), "{found:?}");
         assert!(found.iter().any(|(_, said)| said.contains(words)), "{found:?}");
     }
+}
+
+#[test]
+fn a_larger_quota_is_more_power_and_none_is_most() {
+    let with = |quota: &str| base("access = \"read\"", &format!("access = \"read-write\"\n{quota}"));
+    let (none, large, small) = (with(""), with("files = 9\nbytes = \"2 MiB\""), with("files = 9\nbytes = \"1 MiB\""));
+    for (old, new, kind) in [
+        (&small, &large, Kind::Wider),
+        (&large, &none, Kind::Wider),
+        (&small, &none, Kind::Wider),
+        (&large, &small, Kind::Narrower),
+        (&none, &small, Kind::Narrower),
+    ] {
+        let found = kinds(old, new);
+        assert!(found.iter().any(|(found, _)| *found == kind), "{found:?}");
+    }
+    let found = kinds(&small, &with("files = 8\nbytes = \"2 MiB\""));
+    assert!(found.iter().any(|(kind, said)| *kind == Kind::Other && said.contains("up to 8 files and 2 MiB there")), "{found:?}");
+    // What may only be read cannot grow, so it is covered whatever the quota.
+    assert!(kinds(&small, &base("", "")).iter().all(|(kind, _)| *kind == Kind::Narrower));
 }

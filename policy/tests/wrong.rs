@@ -116,6 +116,12 @@ fn names_and_paths() -> Vec<Case> {
 fn grants() -> Vec<Case> {
     let many_env: String = std::iter::once("[env]\n".to_owned()).chain((0..=64).map(|i| format!("V{i:02} = \"\"\n"))).collect();
     vec![
+        ("quota_of_what_is_only_read", base("access = \"read\"", "access = \"read\"\nbytes = \"1 MiB\""), &[Misplaced]),
+        (
+            "quota_of_nothing_and_of_too_much",
+            base("access = \"read\"", "access = \"read-write\"\nfiles = 0\nbytes = \"1048577 GiB\""),
+            &[OutOfBounds, OutOfBounds],
+        ),
         ("unknown_access", with(&dir("/audio", "/var/lib/gateway/audio", "readwrite")), &[UnknownWord]),
         (
             "unknown_words",

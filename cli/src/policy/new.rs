@@ -21,6 +21,7 @@ use edgeguard_policy::DirGrant;
 use edgeguard_policy::Encoding;
 use edgeguard_policy::GraphName;
 use edgeguard_policy::ModuleName;
+use edgeguard_policy::Quota;
 use edgeguard_policy::escape;
 use edgeguard_policy::imports;
 use edgeguard_policy::new::Begun;
@@ -282,7 +283,7 @@ fn dir(text: &str, access: Access) -> Result<DirGrant, String> {
     if !guest.starts_with('/') || !host.starts_with('/') {
         return Err(expected());
     }
-    Ok(DirGrant { guest: guest.to_owned(), host: host.into(), access })
+    Ok(DirGrant { guest: guest.to_owned(), host: host.into(), access, quota: Quota::default() })
 }
 
 fn model(text: &str) -> Result<Model, String> {
@@ -342,7 +343,10 @@ mod tests {
         let mut said = Vec::new();
         let draft = draft(&args(&["--module", module.to_str().unwrap()]), Some((&mut answers.as_bytes(), &mut said))).unwrap();
         assert_eq!((draft.name.as_str(), draft.path.as_str()), ("voice-component", "/var/lib/edgeguard/modules/voice-component.wasm"));
-        assert_eq!(draft.dirs, [DirGrant { guest: "/audio".into(), host: "/srv/audio".into(), access: Access::Read }]);
+        assert_eq!(
+            draft.dirs,
+            [DirGrant { guest: "/audio".into(), host: "/srv/audio".into(), access: Access::Read, quota: Quota::default() }]
+        );
         assert_eq!((draft.graphs.len(), draft.key.is_some()), (1, true));
         assert!(String::from_utf8(said).unwrap().contains("expected GUEST=HOST"));
         assert!(begun(&draft).unwrap().blanks.is_empty());

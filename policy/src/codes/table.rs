@@ -460,7 +460,7 @@ SIGNER_ID_WRONG SIGNER_ID_RIGHT
 "`signers` in a `[[module.require]]` lists ids of `[[module.signer]]`. The diagnostic names the nearest and lists them all."
 UNKNOWN_SIGNER_WRONG UNKNOWN_SIGNER_RIGHT
     Misplaced "EG065" Error "key has no meaning here"
-"The key is known and would change nothing here, so whoever wrote it meant something else: `builder`, `build-type` and `parameters` belong to `slsa-provenance`, `max-age` to `release` and `approval`, `evidence` to a key, `root` to a host that admits by certificate."
+"The key is known and would change nothing here, so whoever wrote it meant something else: `builder`, `build-type` and `parameters` belong to `slsa-provenance`, `max-age` to `release` and `approval`, `evidence` to a key, `files` and `bytes` to a directory with `read-write`, `root` to a host that admits by certificate."
 MISPLACED_WRONG UNKNOWN_SIGNER_RIGHT
     MinVersion "EG066" Error "version floor without a release statement"
 "Only a release statement says which version a file is. `min-version` needs a `[[module.require]]` with `statement = \"release\"`; else a bare signature, which states no version, would be held against nothing."

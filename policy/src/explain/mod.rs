@@ -18,6 +18,7 @@ use crate::policy::Encoding;
 use crate::policy::Engine;
 use crate::policy::Place;
 use crate::policy::Policy;
+use crate::policy::Quota;
 use crate::powers::Limit;
 use crate::powers::Power;
 use crate::powers::Powers;
@@ -188,9 +189,12 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
     let mut rows = Vec::new();
     for (i, dir) in policy.dirs.iter().enumerate() {
         let rights = if dir.access == Access::Read { &rules.read } else { &rules.write };
-        let power = Power::Dir { host: dir.host.to_string_lossy().into_owned(), write: dir.access == Access::ReadWrite };
+        let power = Power::of_dir(dir);
         let words = format!("{}, as `{}`", power.words(), escape(&dir.guest));
-        let rule = format!("Landlock: {}", rights.allowed.join(" "));
+        let mut rule = format!("Landlock: {}", rights.allowed.join(" "));
+        if dir.quota != Quota::default() {
+            rule.push_str("; the quota: the worker");
+        }
         let (file, line) = at(Some(Place::Dir(i)));
         rows.push(Row { class: "dir", words, rule, rights: Some(rights.clone()), file, line });
     }

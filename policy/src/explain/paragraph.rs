@@ -52,7 +52,8 @@ fn files(policy: &Policy) -> String {
             Access::Read => "list and read",
             Access::ReadWrite => "list, read, create, change, rename and remove",
         };
-        format!("It may {may} what is below `{}`, which it sees as `{}`. ", dir.host.display(), dir.guest)
+        let quota = dir.quota.words();
+        format!("It may {may} what is below `{}`{quota}, which it sees as `{}`. ", dir.host.display(), dir.guest)
     };
     policy.dirs.iter().map(one).collect()
 }

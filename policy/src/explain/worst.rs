@@ -9,6 +9,7 @@ use super::program_of;
 use crate::policy::Access;
 use crate::policy::GraphGrant;
 use crate::policy::Policy;
+use crate::policy::Quota;
 use crate::source::escape;
 use crate::units::show_size;
 
@@ -49,8 +50,9 @@ fn engine(policy: &Policy) -> Worst {
         can.push(match dir.access {
             Access::Read => format!("read what the service's user can read below `{}`", dir.host.display()),
             Access::ReadWrite => {
+                let quota = if dir.quota == Quota::default() { "" } else { ", whatever its quota" };
                 format!(
-                    "read, create, overwrite, rename and remove what the service's user can below `{}`, until its file system is full",
+                    "read, create, overwrite, rename and remove what the service's user can below `{}`, until its file system is full{quota}",
                     dir.host.display()
                 )
             }
@@ -114,8 +116,14 @@ fn cost(graph: &GraphGrant) -> String {
 /// What this policy puts no bound to.
 pub(super) fn unlimited(policy: &Policy) -> Vec<String> {
     let mut all = Vec::new();
-    for place in writable(policy) {
-        all.push(format!("how many bytes and files it writes below {place}: a quota of that file system does"));
+    for dir in policy.dirs.iter().filter(|dir| dir.access == Access::ReadWrite) {
+        let (what, keys) = match (dir.quota.bytes, dir.quota.files) {
+            (Some(_), Some(_)) => continue,
+            (None, Some(_)) => ("how many bytes", "`bytes` in its `[[dir]]`"),
+            (Some(_), None) => ("how many files", "`files` in its `[[dir]]`"),
+            (None, None) => ("how many bytes and files", "`bytes` and `files` in its `[[dir]]`"),
+        };
+        all.push(format!("{what} it writes below `{}`: {keys}, or a quota of that file system does", dir.host.display()));
     }
     for dir in &policy.dirs {
         all.push(format!("who else reads or writes below `{}`", dir.host.display()));

@@ -192,6 +192,8 @@ pub(super) const POLICY: &[Row] = &[
     row("dir.guest", Path, "Where the module sees the directory."),
     row("dir.host", Path, "Where the directory is."),
     row("dir.access", OneOf(&["read", "read-write"]), "`read`: list it and read its files. `read-write`: besides, create, write, rename and remove in it."),
+    row("dir.files", Number(bounds::DIR_FILES.0 as u64, bounds::DIR_FILES.1 as u64), "With `read-write`: how many files, directories and links there may be below it. Default: any number."),
+    row("dir.bytes", Size, "With `read-write`: how much of the disk everything below it may take, as `du` counts. Default: all."),
     row("graph", Anything, "A model that the module may compute with.").most(bounds::MAX_GRAPHS),
     row("graph.name", Matches(GRAPH_NAME), "What the module gives to wasi-nn's `load-by-name`."),
     row("graph.model", Path, "The model file."),

@@ -16,7 +16,9 @@ use super::MARK;
 use super::plan::Fate;
 use super::plan::Plan;
 use super::word;
+use crate::policy::Access;
 use crate::policy::DirGrant;
+use crate::units::show_size;
 
 /// The text without the lines that an earlier learning wrote.
 pub(super) fn without_marks(text: &str) -> String {
@@ -57,6 +59,13 @@ pub(super) fn apply(base: &str, text: &str, plan: &Plan) -> Result<String, Learn
             if let (true, Some(access)) = (fate.keep, fate.access) {
                 let at = table.get("access").and_then(Item::span).ok_or(LearnError::Layout(name))?;
                 words.push((at, word(access)));
+                // What is only read has no quota.
+                let quota = ["files", "bytes"].into_iter().filter_map(|key| table.get_key_value(key)).filter(|_| access == Access::Read);
+                for (key, value) in quota {
+                    let from = key.span().ok_or(LearnError::Layout(name))?.start;
+                    let to = value.span().ok_or(LearnError::Layout(name))?.end;
+                    changes.out.extend(lines_of(&(from..to)));
+                }
             }
         }
     }
@@ -167,5 +176,8 @@ fn quoted(text: &str) -> String {
 
 fn dir(grant: &DirGrant) -> String {
     let host = grant.host.to_str().unwrap_or_default();
-    format!("[[dir]]\nguest = {}\nhost = {}\naccess = \"{}\"\n", quoted(&grant.guest), quoted(host), word(grant.access))
+    let mut text = format!("[[dir]]\nguest = {}\nhost = {}\naccess = \"{}\"\n", quoted(&grant.guest), quoted(host), word(grant.access));
+    text.extend(grant.quota.files.map(|files| format!("files = {files}\n")));
+    text.extend(grant.quota.bytes.map(|bytes| format!("bytes = \"{}\"\n", show_size(bytes))));
+    text
 }

@@ -11,6 +11,7 @@ use crate::policy::Access;
 use crate::policy::DirGrant;
 use crate::policy::GraphGrant;
 use crate::policy::Policy;
+use crate::policy::Quota;
 use crate::source::escape;
 
 /// What becomes of one entry of the text.
@@ -57,7 +58,7 @@ impl Plan {
         let new_dirs =
             base.dirs.iter().zip(&observed.dirs).filter(|(grant, used)| absent(grant) && used.used.is_some()).map(|(grant, used)| {
                 let fate = dir(base, used, grant.access, runs);
-                (DirGrant { access: fate.access.unwrap_or(grant.access), ..grant.clone() }, fate.why)
+                (narrowed(grant, &fate), fate.why)
             });
         let absent = |grant: &GraphGrant| !text.graphs.iter().any(|other| same_graph(other, grant));
         let new_graphs = base.graphs.iter().zip(&observed.graphs).enumerate().filter_map(|(index, (grant, seen))| {
@@ -82,7 +83,7 @@ impl Plan {
     /// Whether `after` is `before` with this done to it, and nothing else.
     pub(super) fn holds(&self, before: &Policy, after: &Policy) -> bool {
         let kept = before.dirs.iter().zip(&self.dirs).filter(|(_, fate)| fate.keep);
-        let dirs = kept.map(|(grant, fate)| DirGrant { access: fate.access.unwrap_or(grant.access), ..grant.clone() });
+        let dirs = kept.map(|(grant, fate)| narrowed(grant, fate));
         let dirs: Vec<DirGrant> = dirs.chain(self.new_dirs.iter().map(|(grant, _)| grant.clone())).collect();
         let kept = before.graphs.iter().zip(&self.graphs).filter(|(_, fate)| fate.keep);
         let graphs: Vec<GraphGrant> =
@@ -94,6 +95,13 @@ impl Plan {
             && rest(before) == rest(after)
             && (&before.signers, &before.requirements) == (&after.signers, &after.requirements)
     }
+}
+
+/// The grant as it becomes. What is only read has no quota: the keys would have no meaning.
+fn narrowed(grant: &DirGrant, fate: &Fate) -> DirGrant {
+    let access = fate.access.unwrap_or(grant.access);
+    let quota = if access == Access::Read { Quota::default() } else { grant.quota };
+    DirGrant { access, quota, ..grant.clone() }
 }
 
 fn same_graph(a: &GraphGrant, b: &GraphGrant) -> bool {

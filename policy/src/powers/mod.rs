@@ -29,10 +29,12 @@ pub use signing::Who;
 
 use crate::paths::within;
 use crate::policy::Access;
+use crate::policy::DirGrant;
 use crate::policy::Encoding;
 use crate::policy::Engine;
 use crate::policy::GraphGrant;
 use crate::policy::Policy;
+use crate::policy::Quota;
 use crate::policy::Target;
 
 /// One thing that a policy allows.
@@ -44,6 +46,8 @@ pub enum Power {
         host: String,
         /// Whether it may be changed too.
         write: bool,
+        /// How much may be in it then.
+        quota: Quota,
     },
     /// Computing with a model.
     Graph(Graph),
@@ -106,11 +110,18 @@ pub enum Limit {
 }
 
 impl Power {
+    /// What a grant of a directory allows.
+    pub(crate) fn of_dir(dir: &DirGrant) -> Self {
+        Self::Dir { host: dir.host.to_string_lossy().into_owned(), write: dir.access == Access::ReadWrite, quota: dir.quota }
+    }
+
     /// Whether whoever has this power has the other one too.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Dir { host, write }, Self::Dir { host: inner, write: wanted }) => within(inner, host) && write >= wanted,
+            (Self::Dir { host, write, quota }, Self::Dir { host: inner, write: wanted, quota: room }) => {
+                within(inner, host) && write >= wanted && (!wanted || quota.covers(*room))
+            }
             (Self::Graph(mine), Self::Graph(wanted)) => mine.covers(wanted),
             (Self::Limit { of, most }, Self::Limit { of: same, most: wanted }) => of == same && most >= wanted,
             (Self::Landlock(Reverse(mine)), Self::Landlock(Reverse(wanted))) => mine <= wanted,
@@ -184,12 +195,7 @@ impl Powers {
         ]
         .map(|(of, most)| Power::Limit { of, most })
         .into();
-        all.extend(
-            policy
-                .dirs
-                .iter()
-                .map(|dir| Power::Dir { host: dir.host.to_string_lossy().into_owned(), write: dir.access == Access::ReadWrite }),
-        );
+        all.extend(policy.dirs.iter().map(Power::of_dir));
         all.extend(policy.graphs.iter().map(|grant| Power::Graph(Graph::of(grant))));
         all.extend(policy.env.iter().map(|(name, value)| Power::Env { name: name.clone(), value: value.clone() }));
         if !policy.args.is_empty() {

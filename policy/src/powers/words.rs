@@ -22,8 +22,10 @@ impl Power {
     #[must_use]
     pub fn words(&self) -> String {
         let text = match self {
-            Self::Dir { host, write: false } => format!("list and read everything below `{host}`"),
-            Self::Dir { host, write: true } => format!("read, create, change, rename and remove everything below `{host}`"),
+            Self::Dir { host, write: false, .. } => format!("list and read everything below `{host}`"),
+            Self::Dir { host, write: true, quota } => {
+                format!("read, create, change, rename and remove everything below `{host}`{}", quota.words())
+            }
             Self::Graph(graph) => format!("compute with the model {}", graph.words()),
             Self::Env { name, value } => format!("see the variable `{name}` with the value `{value}`"),
             Self::Args(args) => format!("be given the arguments `{}`", args.join("` `")),
@@ -63,11 +65,11 @@ impl Power {
         (self.class(), of)
     }
 
-    /// For machines: `{class, words}` and, by class, `host` and `write`, `sha256`, `name` and `value`, `limit` and `most`, or `least`.
+    /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, or `least`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = match self {
-            Self::Dir { host, write } => json!({ "host": host, "write": write }),
+            Self::Dir { host, write, quota } => json!({ "host": host, "write": write, "files": quota.files, "bytes": quota.bytes }),
             Self::Graph(graph) => json!({
                 "sha256": graph.sha256, "encoding": graph.computed[0], "target": graph.computed[1], "engine": graph.computed[2],
                 "computes": graph.computes, "threads": graph.threads, "memory": graph.memory,

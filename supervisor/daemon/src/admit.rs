@@ -340,7 +340,9 @@ fn open_dir(grant: &edgeguard_policy::DirGrant) -> Result<GrantedDir, HandleErro
         edgeguard_policy::Access::Read => edgeguard_sandbox::Access::Read,
         edgeguard_policy::Access::ReadWrite => edgeguard_sandbox::Access::ReadWrite,
     };
-    Ok(GrantedDir { grant: worker::Dir { guest: grant.guest.clone(), access }, host: grant.host.display().to_string(), dir })
+    let quota = (grant.quota != edgeguard_policy::Quota::default())
+        .then(|| worker::Quota { bytes: grant.quota.bytes, files: grant.quota.files.map(u64::from) });
+    Ok(GrantedDir { grant: worker::Dir { guest: grant.guest.clone(), access, quota }, host: grant.host.display().to_string(), dir })
 }
 
 fn limits(policy: &Policy) -> worker::Limits {
