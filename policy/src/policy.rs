@@ -101,7 +101,8 @@ impl Quota {
     }
 
     /// In words, to be put behind what may be done; empty where nothing is bounded.
-    pub(crate) fn words(self) -> String {
+    #[must_use]
+    pub fn words(self) -> String {
         match (self.files, self.bytes.map(show_size)) {
             (None, None) => String::new(),
             (Some(files), None) => format!(", up to {files} files there"),

@@ -36,6 +36,7 @@ use tempfile::TempDir;
 
 pub use crate::answer::Answer;
 pub use crate::policy::Policy;
+use crate::process::children_of;
 
 /// Long enough for a loaded machine; reached only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -457,9 +458,18 @@ impl House {
         self.journal().iter().filter_map(|entry| event(entry, kind).cloned()).collect()
     }
 
+    /// Has a daemon that runs write what it has taken so far: calls wait a little for company before they go to the disk.
+    pub fn write_down(&self) {
+        if self.daemon.is_some() {
+            // What it answers is a signed state of the journal on the disk. One that cannot answer has nothing more to write either.
+            let _ = self.cli(&["audit", "attest"]).output().unwrap();
+        }
+    }
+
     /// The calls of one function, `path_open`.
     #[must_use]
     pub fn calls(&self, function: &str) -> Vec<Value> {
+        self.write_down();
         let calls = self.journal();
         calls.iter().map(|entry| &entry["call"]).filter(|call| call["function"] == function).cloned().collect()
     }
@@ -532,24 +542,6 @@ pub fn as_user(command: &mut Command, uid: u32) {
     if rustix::process::geteuid().is_root() {
         command.uid(uid).gid(uid);
     }
-}
-
-/// The children of a process: `(pid, program)`.
-#[must_use]
-pub fn children_of(parent: u32) -> Vec<(u32, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // `pid (program) state parent …`; the program may hold any character, brackets too.
-        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
-        let mut rest = stat[close + 2..].split(' ');
-        let (state, of) = (rest.next(), rest.next().and_then(|of| of.parse().ok()));
-        if of == Some(parent) && state != Some("Z") {
-            found.push((pid, stat[open + 1..close].to_owned()));
-        }
-    }
-    found
 }
 
 /// Looks again until there is something, for [`PATIENCE`] at most.

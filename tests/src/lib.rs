@@ -10,4 +10,5 @@ pub mod guest;
 pub mod house;
 pub mod oracle;
 pub mod policy;
+pub mod process;
 pub mod redteam;

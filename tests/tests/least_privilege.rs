@@ -64,6 +64,9 @@ fn the_way_to_least_privilege_can_be_gone_as_it_is_described() {
             &format!("policy learn --module greeter --policy {root}/policy.d/greeter.toml --dir {}", house.state().join("audit").display()),
         );
         command = command.replace("audit search", &format!("audit search --dir {}", house.state().join("audit").display()));
+        if line.contains("policy learn") || line.contains("audit search") {
+            house.write_down();
+        }
         let path = format!("{root}/libexec:{}", std::env::var("PATH").unwrap());
         let out = Command::new("sh")
             .args(["-c", &command])

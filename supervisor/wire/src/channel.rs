@@ -185,11 +185,14 @@ impl Channel {
         bytes.resize(MAX_FRAME, 0);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut reset = false;
         let message = loop {
             let mut iov = [IoSliceMut::new(bytes)];
             match rustix::net::recvmsg(&self.socket, &mut iov, &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC) {
                 Ok(message) => break message,
                 Err(Errno::INTR) => {}
+                // The peer is gone and had not read all that was sent to it. The kernel says so once, before what the peer sent: its last words come next.
+                Err(Errno::CONNRESET) if !reset => reset = true,
                 Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
                 Err(errno) => return Err(errno.into()),
             }
@@ -261,6 +264,16 @@ mod tests {
         drop(theirs);
         assert!(matches!(ours.recv::<u8>(), Err(ChannelError::Closed)));
         assert!(matches!(ours.send(&1u8, &[]), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_read_nothing_are_heard() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(&1u8, &[]).unwrap();
+        theirs.send(&2u8, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(ours.recv::<u8>().unwrap().0, 2);
+        assert!(matches!(ours.recv::<u8>(), Err(ChannelError::Closed)));
     }
 
     #[test]

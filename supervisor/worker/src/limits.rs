@@ -15,6 +15,7 @@ use crate::quota::Exceeded;
 use crate::quota::Growth;
 use crate::quota::Ledger;
 use crate::quota::Ledgers;
+use crate::quota::Opening;
 use crate::quota::Reservation;
 
 /// Core instances in one store. A core module is one; a component is several.
@@ -194,12 +195,18 @@ impl Files {
         self.ledgers.of(self.rule(fd)).cloned()
     }
 
-    /// Whether something would come into a directory with a quota from another one.
+    /// Whether something would have a name in two directories of which one has a quota, or go from one to the other: through nobody's account.
     pub fn is_between(&self, from: u32, to: u32) -> bool {
-        self.rule(from) != self.rule(to) && self.ledgers.of(self.rule(to)).is_some()
+        let (from, to) = (self.rule(from), self.rule(to));
+        from != to && [from, to].into_iter().any(|rule| self.ledgers.of(rule).is_some())
     }
 
-    /// A name in this directory was taken away, or given to something else.
+    /// Something in this directory is about to be opened.
+    pub fn opening(&self, dir: u32) -> Option<Opening> {
+        self.ledgers.of(self.rule(dir)).map(Ledger::opening)
+    }
+
+    /// A name in this directory is about to be taken away, or given to something else.
     pub fn unnamed(&self, dir: u32) {
         if let Some(ledger) = self.ledgers.of(self.rule(dir)) {
             ledger.unnamed();

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
 
 use edgeguard_wire::worker::Quota;
 
@@ -82,6 +84,17 @@ struct State {
     open: u64,
     /// Something was deleted or replaced while something was open: it may still be there, under no name.
     nameless: bool,
+    /// Since it was measured something happened that measuring may show as less.
+    stale: bool,
+    /// When that was.
+    measured: Option<Instant>,
+}
+
+impl State {
+    /// Whether to measure: a call that does not fit shall not make all others wait each time.
+    fn is_worth_measuring(&self) -> bool {
+        !self.nameless && (self.stale || self.measured.is_none_or(|at| at.elapsed() >= MEASURED_FOR))
+    }
 }
 
 impl Ledger {
@@ -108,18 +121,22 @@ impl Ledger {
         };
         let mut state = self.state();
         if !state.counted.plus(most).within(&self.most) {
-            if state.nameless {
+            if !state.is_worth_measuring() {
                 return Err(Exceeded);
             }
             // Under the lock: whatever begins now waits, and whatever is under way is pending.
             let there = measure(&self.dir).map_err(|_| Exceeded)?;
             state.counted = there.plus(state.pending);
+            state.stale = false;
+            state.measured = Some(Instant::now());
             if !state.counted.plus(most).within(&self.most) {
                 return Err(Exceeded);
             }
         }
         state.counted = state.counted.plus(most);
         state.pending = state.pending.plus(most);
+        // It takes less than was reserved, or what it writes was there.
+        state.stale = true;
         Ok(Reservation { ledger: Arc::clone(self), most })
     }
 
@@ -134,17 +151,35 @@ impl Ledger {
         let mut state = self.state();
         state.open = state.open.saturating_sub(1);
         state.nameless &= state.open > 0;
+        state.stale = true;
     }
 
-    /// A guest took a name away, or gave it to something else.
+    /// A guest is about to take a name away, or to give it to something else.
     pub fn unnamed(&self) {
         let mut state = self.state();
         state.nameless |= state.open > 0;
+        state.stale = true;
+    }
+
+    /// A guest is about to open something: it counts as open from before the call on, whatever becomes of that.
+    pub fn opening(self: &Arc<Self>) -> Opening {
+        self.opened();
+        Opening(Arc::clone(self))
     }
 
     /// A thread that panicked in here has at worst counted too much.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that is being opened.
+#[derive(Debug)]
+pub(crate) struct Opening(Arc<Ledger>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.closed();
     }
 }
 
@@ -177,6 +212,9 @@ impl Ledgers {
         self.0.get(usize::from(rule.checked_sub(1)?))?.as_ref()
     }
 }
+
+/// For so long a directory is taken to be as it was measured, if no guest did anything in it.
+const MEASURED_FOR: Duration = Duration::from_secs(1);
 
 /// What file systems have for blocks. One that says nothing sensible is taken for one of these.
 const LEAST_BLOCK: u64 = 4096;

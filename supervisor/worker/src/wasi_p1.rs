@@ -8,7 +8,7 @@
 //! Two functions are not passed on: `proc_exit`, which is only an outcome, and a `poll_oneoff` that is nothing but a sleep,
 //! because wasmtime-wasi would sleep where no deadline reaches it.
 
-use std::time::Duration;
+mod sleep;
 
 use edgeguard_audit::CallId;
 use edgeguard_audit::OpenFlags;
@@ -23,11 +23,13 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1 as preview1;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1 as _;
 use wiggle::GuestMemory;
 
+use self::sleep::sleep_of;
 use crate::guest::Guest;
 use crate::limits::Files;
 use crate::limits::Stop;
 use crate::quota::Exceeded;
 use crate::quota::Growth;
+use crate::quota::Opening;
 use crate::quota::Reservation;
 use crate::record::Pending;
 
@@ -315,6 +317,8 @@ struct Hall<const N: usize> {
     args: [u64; N],
     /// Room for what it may do; given back when the call is over.
     room: Option<Reservation>,
+    /// What it opens counts as open until the guest has it.
+    _opening: Option<Opening>,
 }
 
 /// The way into a call: the guest's memory and state, and the record begun. Or the error that the guest gets, where a directory has no room for what it wants.
@@ -363,7 +367,14 @@ fn enter<'a, const N: usize>(
             return Ok(Err(errno));
         }
     };
-    Ok(Ok((Hall { pending: Some(pending), shape, args: *args, room }, GuestMemory::Unshared(bytes), guest)))
+    let opening = match shape.effect {
+        Effect::Open(_) => guest.files.opening(arg(0)),
+        _ => None,
+    };
+    if let Some(dir) = shape.unnames {
+        guest.files.unnamed(arg(dir));
+    }
+    Ok(Ok((Hall { pending: Some(pending), shape, args: *args, room, _opening: opening }, GuestMemory::Unshared(bytes), guest)))
 }
 
 /// Room for what a call may do.
@@ -419,9 +430,6 @@ impl<const N: usize> Hall<N> {
         };
         if errno == SUCCESS {
             let stored = |argument: Option<usize>| argument.and_then(|argument| load(bytes(memory), self.arg(argument)));
-            if let Some(dir) = self.shape.unnames {
-                guest.files.unnamed(self.arg(dir));
-            }
             if let Some(gave) = stored(self.shape.gave) {
                 pending.n_in = gave;
             }
@@ -487,55 +495,8 @@ const BADF: u16 = 8;
 const DQUOT: u16 = 19;
 const NOENT: u16 = 44;
 const XDEV: u16 = 75;
-const INVAL: i32 = 28;
 const PERM: u16 = 63;
 const NOTCAPABLE: u16 = 76;
-
-/// A `poll_oneoff` on one clock, relative: a sleep.
-struct Sleep {
-    userdata: [u8; 8],
-    duration: Duration,
-}
-
-/// Byte sizes of `subscription` and `event`.
-const SUBSCRIPTION: usize = 48;
-const EVENT: usize = 32;
-
-/// Reads one subscription: `{userdata u64, tag u8 at 8, clock u32 at 16, timeout u64 at 24, precision u64 at 32, flags u16 at 40}`. Anything
-/// that is not a relative sleep, or does not lie within the memory, is left to the real function.
-fn sleep_of(memory: &[u8], subscriptions: i32, events: i32, count: i32, stored: i32) -> Option<Sleep> {
-    if count != 1 {
-        return None;
-    }
-    let subscription = window(memory, subscriptions, SUBSCRIPTION)?;
-    window(memory, events, EVENT)?;
-    window(memory, stored, 4)?;
-    let tag = *subscription.get(8)?;
-    let flags = u16::from_le_bytes(*subscription.get(40..)?.first_chunk()?);
-    if tag != 0 || flags & 1 != 0 {
-        return None;
-    }
-    let timeout = u64::from_le_bytes(*subscription.get(24..)?.first_chunk()?);
-    Some(Sleep { userdata: *subscription.first_chunk()?, duration: Duration::from_nanos(timeout) })
-}
-
-impl Sleep {
-    /// Sleeps where the deadline reaches it, then stores the one event.
-    async fn run(self, memory: &mut GuestMemory<'_>, _: i32, events: i32, _: i32, stored: i32) -> wasmtime::Result<i32> {
-        tokio::time::sleep(self.duration).await;
-        let GuestMemory::Unshared(memory) = memory else { return Ok(INVAL) };
-        // `{userdata u64, error u16, type u8, fd_readwrite {u64, u16}}`: success, a clock, nothing else.
-        let mut event = [0; EVENT];
-        if let Some(userdata) = event.first_chunk_mut() {
-            *userdata = self.userdata;
-        }
-        for (at, value) in [(events, event.as_slice()), (stored, 1u32.to_le_bytes().as_slice())] {
-            let Some(window) = window_mut(memory, at, value.len()) else { return Ok(INVAL) };
-            window.copy_from_slice(value);
-        }
-        Ok(0)
-    }
-}
 
 /// The guest's memory. It is never shared: modules with shared memory are refused when they are compiled.
 fn bytes<'a>(memory: &'a GuestMemory<'_>) -> &'a [u8] {
@@ -563,11 +524,6 @@ fn window(memory: &[u8], at: i32, len: usize) -> Option<&[u8]> {
     memory.get(at..at.checked_add(len)?)
 }
 
-fn window_mut(memory: &mut [u8], at: i32, len: usize) -> Option<&mut [u8]> {
-    let at = usize::try_from(at.cast_unsigned()).ok()?;
-    memory.get_mut(at..at.checked_add(len)?)
-}
-
 /// The low half: what an `i32` argument was before it was widened.
 fn low(arg: u64) -> u32 {
     (arg & 0xffff_ffff) as u32
@@ -586,20 +542,5 @@ mod tests {
         numbered.sort_unstable();
         ours.sort_unstable();
         assert_eq!(ours, numbered);
-    }
-
-    #[test]
-    fn only_a_relative_sleep_is_a_sleep() {
-        let mut memory = vec![0; 256];
-        memory[24..32].copy_from_slice(&7u64.to_le_bytes());
-        assert_eq!(sleep_of(&memory, 0, 64, 1, 128).unwrap().duration, Duration::from_nanos(7));
-        assert!(sleep_of(&memory, 0, 64, 2, 128).is_none());
-        assert!(sleep_of(&memory, 0, 240, 1, 128).is_none());
-        assert!(sleep_of(&memory, -1, 64, 1, 128).is_none());
-        memory[40] = 1;
-        assert!(sleep_of(&memory, 0, 64, 1, 128).is_none());
-        memory[40] = 0;
-        memory[8] = 1;
-        assert!(sleep_of(&memory, 0, 64, 1, 128).is_none());
     }
 }

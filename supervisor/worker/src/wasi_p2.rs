@@ -108,12 +108,14 @@ fn filesystem(linker: &mut Linker<Guest>) -> Result<()> {
                 if open_flags.contains(types::OpenFlags::CREATE) { quota::filesystem::reserve(&dir, Growth::Name) } else { Ok(None) };
             let full = room.is_err();
             let open_flags = if full { open_flags & !types::OpenFlags::CREATE } else { open_flags };
+            let opening = Files::with(|files| files.opening(parent));
             let view = &mut store.data_mut().filesystem();
             let opened = types::HostDescriptor::open_at(view, dir, path_flags, path, open_flags, flags).await;
             drop(room);
             match opened {
                 Ok(file) => {
                     Files::with(|files| files.opened(parent, file.rep()));
+                    drop(opening);
                     pending.handle = file.rep();
                     pending.end(Outcome::Ok, 0);
                     Ok((Ok(file),))

@@ -198,18 +198,31 @@ fn what_is_deleted_while_it_is_open_gives_nothing_back_until_it_is_closed() {
 }
 
 #[test]
-fn nothing_comes_in_from_another_grant() {
-    let open = "(call $try (call $path_rename (i32.const 4) (i32.const 97) (i32.const 1) (i32.const 3) (i32.const 97) (i32.const 1)))";
-    let link =
-        "(call $try (call $path_link (i32.const 4) (i32.const 0) (i32.const 97) (i32.const 1) (i32.const 3) (i32.const 97) (i32.const 1)))";
-    for start in [open, link] {
-        for (native, component) in guests(start) {
+fn nothing_goes_between_a_directory_with_a_quota_and_another() {
+    // `xdev`: a guest's own `mv` copies then. A link out would be a way to write into the blocks of this one by a name in the other.
+    let rename = |from: u32, to: u32| {
+        format!(
+            "(call $try (call $path_rename (i32.const {from}) (i32.const 97) (i32.const 1) (i32.const {to}) (i32.const 98) (i32.const 1)))"
+        )
+    };
+    let link = |from: u32, to: u32| {
+        format!(
+            "(call $try (call $path_link (i32.const {from}) (i32.const 0) (i32.const 97) (i32.const 1) (i32.const {to}) (i32.const 98) (i32.const 1)))"
+        )
+    };
+    for start in [rename(4, 3), link(4, 3), rename(3, 4), link(3, 4)] {
+        for (native, component) in guests(&start) {
             let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            fs::write(other.path().join("a"), vec![1; 2 << 20]).unwrap();
+            for place in [dir.path(), other.path()] {
+                fs::write(place.join("a"), vec![1; 200 << 10]).unwrap();
+            }
             let plan = Plan::new(native).dir(dir.path(), "/data", Access::ReadWrite).dir(other.path(), "/other", Access::ReadWrite);
             let run = plan.quota(Some(1 << 20), None).start().run();
-            // `xdev`: a guest's own `mv` copies then.
-            assert_eq!((run.outcome(), du(dir.path()).1), (&ended(XDEV, component), 0), "component: {component}");
+            assert_eq!(
+                (run.outcome(), du(dir.path()).1, du(other.path()).1),
+                (&ended(XDEV, component), 1, 1),
+                "{start}, component: {component}"
+            );
         }
     }
 }

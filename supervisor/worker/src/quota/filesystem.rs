@@ -49,14 +49,14 @@ pub(crate) fn reserve(file: &File, growth: Growth) -> Result<Option<Reservation>
     reserved.unwrap_or(Ok(None)).map_err(|_| ErrorCode::Quota)
 }
 
-/// What is moved into a directory with a quota came through nobody's account.
+/// What goes from one directory to another, or has a name in both, does so through nobody's account.
 fn between(from: &File, to: &File) -> Result<(), ErrorCode> {
     let refused = Files::with(|files| files.is_between(from.rep(), to.rep())).unwrap_or(false);
     if refused { Err(ErrorCode::CrossDevice) } else { Ok(()) }
 }
 
-fn unnamed(dir: u32) {
-    Files::with(|files| files.unnamed(dir));
+fn unnamed(dir: &File) {
+    Files::with(|files| files.unnamed(dir.rep()));
 }
 
 impl Quoted<'_> {
@@ -133,17 +133,13 @@ impl types::HostDescriptor for Quoted<'_> {
     async fn rename_at(&mut self, dir: File, path: String, to_dir: File, to: String) -> FsResult<()> {
         between(&dir, &to_dir)?;
         let _room = reserve(&to_dir, Growth::Entry)?;
-        let rep = to_dir.rep();
-        let renamed = self.0.rename_at(dir, path, to_dir, to).await;
-        unnamed(rep);
-        renamed
+        unnamed(&to_dir);
+        self.0.rename_at(dir, path, to_dir, to).await
     }
 
     async fn unlink_file_at(&mut self, dir: File, path: String) -> FsResult<()> {
-        let rep = dir.rep();
-        let unlinked = self.0.unlink_file_at(dir, path).await;
-        unnamed(rep);
-        unlinked
+        unnamed(&dir);
+        self.0.unlink_file_at(dir, path).await
     }
 
     // What makes nothing grow. (Opening files and closing them is defined in `wasi_p2`.)

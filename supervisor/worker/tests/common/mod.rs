@@ -110,7 +110,7 @@ pub struct Plan {
     pub graphs: Vec<(String, ModelInfo, Option<LanguageModel>, u64)>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
-    /// Of every directory.
+    /// Of the first directory.
     pub quota: Option<Quota>,
 }
 
@@ -132,7 +132,7 @@ impl Plan {
         self
     }
 
-    /// How much may be in each directory.
+    /// How much may be in the first directory.
     pub fn quota(mut self, bytes: Option<u64>, files: Option<u64>) -> Self {
         self.quota = Some(Quota { bytes, files });
         self
@@ -170,7 +170,12 @@ impl Plan {
         let assignment = Assignment {
             module: "test".into(),
             kind: self.native.kind,
-            dirs: self.dirs.iter().map(|(_, guest, access)| Dir { guest: guest.clone(), access: *access, quota: self.quota }).collect(),
+            dirs: self
+                .dirs
+                .iter()
+                .zip(std::iter::once(self.quota).chain(std::iter::repeat(None)))
+                .map(|((_, guest, access), quota)| Dir { guest: guest.clone(), access: *access, quota })
+                .collect(),
             graphs: self
                 .graphs
                 .iter()
