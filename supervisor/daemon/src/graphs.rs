@@ -496,7 +496,7 @@ impl GraphKey {
             Engine::Rten => processors.clamp(1, 4),
             // Each is a session with weights of its own.
             Engine::OnnxRuntime => 1,
-            // Contexts take turns, step by step.
+            // Contexts that wait are computed together.
             Engine::LlamaCpp => 1,
             // Each has helpers of its own.
             Engine::PyTorch => 1,
