@@ -198,7 +198,8 @@ impl Files {
     /// Whether something would have a name in two directories of which one has a quota, or go from one to the other: through nobody's account.
     pub fn is_between(&self, from: u32, to: u32) -> bool {
         let (from, to) = (self.rule(from), self.rule(to));
-        from != to && [from, to].into_iter().any(|rule| self.ledgers.of(rule).is_some())
+        // What goes back to no grant is refused for that.
+        from != to && from != 0 && to != 0 && [from, to].into_iter().any(|rule| self.ledgers.of(rule).is_some())
     }
 
     /// Something in this directory is about to be opened.
