@@ -318,7 +318,7 @@ fn who_floods_the_journal_is_ended_within_its_budget_counted_exactly_and_costs_n
     assert_eq!((told_of_flood, told(&events, "other").0), (denied, 60));
     let suspended: Vec<_> = events.iter().filter(|event| matches!(event, Event::InstanceSuspended { .. })).collect();
     let [Event::InstanceSuspended { came_bytes, came_events, burst_bytes: BUDGET, .. }] = suspended[..] else { panic!("{suspended:?}") };
-    assert!(*came_bytes > BUDGET && *came_events > 2000, "{came_bytes} {came_events}");
+    assert!(*came_bytes > BUDGET && *came_events > 1000, "{came_bytes} {came_events}");
     // Beside the budget: that it is suspended, for each ring how much was not told, and what a minute earns.
     assert!(bytes > BUDGET / 2 && bytes < BUDGET + 3 * 1024 + 60 * 2048, "{bytes}");
 }

@@ -84,7 +84,7 @@ struct State {
     open: u64,
     /// Something was deleted or replaced while something was open: it may still be there, under no name.
     nameless: bool,
-    /// Since it was measured something happened that measuring may show as less.
+    /// Since it was measured something happened that measuring may show as less: a call is over, which took less than it had reserved.
     stale: bool,
     /// When that was.
     measured: Option<Instant>,
@@ -135,8 +135,6 @@ impl Ledger {
         }
         state.counted = state.counted.plus(most);
         state.pending = state.pending.plus(most);
-        // It takes less than was reserved, or what it writes was there.
-        state.stale = true;
         Ok(Reservation { ledger: Arc::clone(self), most })
     }
 
@@ -194,6 +192,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.ledger.state();
         state.pending = state.pending.minus(self.most);
+        state.stale = true;
     }
 }
 
@@ -244,6 +243,7 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         assert_eq!(ledger.reserve(Growth::Name).unwrap_err(), Exceeded);
+        ledger.unnamed();
         fs::remove_file(dir.path().join("a")).unwrap();
         ledger.reserve(Growth::Name).unwrap();
     }
