@@ -383,7 +383,7 @@ fn enter<'a, const N: usize>(
 /// Room for what a call may do.
 ///
 /// # Errors
-/// What the guest is told: that it does not fit, or that it comes from another directory, through nobody's account.
+/// What the guest is told: that it does not fit, that it cannot be counted, or that it comes from another directory, through nobody's account.
 #[inline(always)]
 fn room(files: &Files, shape: Shape, memory: &[u8], arg: &impl Fn(usize) -> u32) -> Result<Option<Reservation>, u16> {
     if let Some(to) = shape.to_fd
@@ -393,7 +393,7 @@ fn room(files: &Files, shape: Shape, memory: &[u8], arg: &impl Fn(usize) -> u32)
     }
     let (fd, growth) = match shape.grows {
         Grows::Nothing => return Ok(None),
-        Grows::Buffers(at, count) if files.rule(arg(0)) != 0 => (0, Growth::Bytes(buffers(memory, arg(at), arg(count)))),
+        Grows::Buffers(at, count) if files.ledger(arg(0)).is_some() => (0, Growth::Bytes(buffers(memory, arg(at), arg(count))?)),
         Grows::Buffers(..) => return Ok(None),
         Grows::Bytes(len) => (0, Growth::Bytes(arg(len).into())),
         Grows::Hole => (0, Growth::Bytes(0)),
@@ -404,12 +404,18 @@ fn room(files: &Files, shape: Shape, memory: &[u8], arg: &impl Fn(usize) -> u32)
 }
 
 /// What so many buffers hold. Where they do not lie in the memory, the call fails by itself.
-fn buffers(memory: &[u8], at: u32, count: u32) -> u64 {
-    let each = (0..count.min(MAX_BUFFERS)).map(|i| load(memory, at.checked_add(i.checked_mul(8)?)?.checked_add(4)?).map(u64::from));
-    each.map_while(|len| len).sum()
+///
+/// # Errors
+/// More than are counted: the call is not made, for it might write one that was not.
+fn buffers(memory: &[u8], at: u32, count: u32) -> Result<u64, u16> {
+    if count > MAX_BUFFERS {
+        return Err(INVAL);
+    }
+    let each = (0..count).map(|i| load(memory, at.checked_add(i.checked_mul(8)?)?.checked_add(4)?).map(u64::from));
+    Ok(each.map_while(|len| len).sum())
 }
 
-/// More than the host takes in one call.
+/// Buffers of one write into a directory with a quota: `IOV_MAX` of Linux, whose `writev` refuses more in the same way.
 const MAX_BUFFERS: u32 = 1024;
 
 impl<const N: usize> Hall<N> {
@@ -497,6 +503,7 @@ const SUCCESS: u16 = 0;
 const ACCES: u16 = 2;
 const BADF: u16 = 8;
 const DQUOT: u16 = 19;
+const INVAL: u16 = 28;
 const NOENT: u16 = 44;
 const XDEV: u16 = 75;
 const PERM: u16 = 63;

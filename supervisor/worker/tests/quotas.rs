@@ -111,6 +111,7 @@ fn script(acts: &[Act]) -> String {
 
 /// `errno` of preview 1.
 const DQUOT: i32 = 19;
+const INVAL: i32 = 28;
 const XDEV: i32 = 75;
 
 /// How a guest ends whose last error was this one: what turns a core module into a component turns every code but 0 into 1.
@@ -143,6 +144,20 @@ fn a_file_grows_up_to_the_quota_and_the_guest_is_told_of_its_end() {
         assert!((512 << 10..=1 << 20).contains(&bytes) && names == 1, "{bytes} bytes, {names} names, component: {component}");
         assert!(refused(&run, component, "fd_write", "[method]output-stream.blocking-write-and-flush") > 0);
     }
+}
+
+#[test]
+fn no_buffer_is_written_that_was_not_counted() {
+    // 1024 empty buffers where the memory is zeros, and behind them one of 256 KiB.
+    let start = format!(
+        "{}(i32.store (i32.const 139264) (i32.const 65536)) (i32.store (i32.const 139268) (i32.const 262144))
+         (call $try (call $fd_write (i32.const 4) (i32.const 131072) (i32.const 1025) (i32.const 8)))",
+        script(&[Create('a')])
+    );
+    let [(native, _), _] = guests(&start);
+    let dir = tempfile::tempdir().unwrap();
+    let run = Plan::new(native).dir(dir.path(), "/data", Access::ReadWrite).quota(Some(64 << 10), None).start().run();
+    assert_eq!((run.outcome(), fs::metadata(dir.path().join("a")).unwrap().len()), (&Outcome::Exited(INVAL), 0));
 }
 
 #[test]
