@@ -21,6 +21,7 @@ use edgeguard_policy::HostConfig;
 use edgeguard_policy::Place;
 use edgeguard_policy::Policy;
 use edgeguard_policy::SignerKind;
+use edgeguard_policy::Trail;
 use edgeguard_policy::TrustedRoot;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -230,12 +231,13 @@ impl Look<'_> {
     fn walk(&mut self, path: &Path, place: Place, want: Want) -> Option<(PathBuf, Metadata)> {
         let mut here = PathBuf::new();
         let mut last: Option<Metadata> = None;
-        let mut roots_alone = true;
-        let mut links = 0;
+        let mut trail = Trail::begin(path.is_absolute());
         let mut ahead = Vec::new();
         push(&mut ahead, path);
         while let Some(part) = ahead.pop() {
-            roots_alone = roots_alone && last.as_ref().is_none_or(is_roots_alone);
+            if let Some(dir) = &last {
+                trail.through(dir.uid(), dir.mode());
+            }
             if part == Path::new("..") {
                 here.pop();
             } else {
@@ -243,8 +245,7 @@ impl Look<'_> {
             }
             let meta = std::fs::symlink_metadata(&here).map_err(|e| self.unreadable(&here, place, &e)).ok()?;
             if meta.is_symlink() {
-                links += 1;
-                if !roots_alone || meta.uid() != 0 || links > MAX_LINKS {
+                if !trail.follows(meta.uid()) {
                     let to =
                         std::fs::canonicalize(path).map_or_else(|_| "the path it leads to".to_owned(), |p| format!("`{}`", p.display()));
                     let label = format!("`{}` is a symbolic link", here.display());
@@ -350,17 +351,9 @@ const WORLD_WRITABLE: u32 = 0o002;
 /// `S_ISVTX`
 const STICKY: u32 = 0o1000;
 
-/// Links one after another in one path; the kernel's own bound.
-const MAX_LINKS: usize = 40;
-
 /// Puts the parts of `path` on top of those ahead, the first uppermost.
 fn push(ahead: &mut Vec<PathBuf>, path: &Path) {
     ahead.extend(path.components().rev().map(|part| PathBuf::from(part.as_os_str())));
-}
-
-/// Whether none but root may put something else into this directory.
-fn is_roots_alone(dir: &Metadata) -> bool {
-    dir.uid() == 0 && dir.mode() & 0o022 == 0
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use std::path::PathBuf;
 
 use cap_std::fs::Dir;
 use cap_std::fs::File;
+use edgeguard_policy::Trail;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
-use rustix::fs::Stat;
 use rustix::io::Errno;
 
 /// Why a path did not become a handle.
@@ -59,9 +59,6 @@ pub fn dir(what: &'static str, path: &Path) -> Result<Dir, HandleError> {
     open().map_err(|source| HandleError::new(what, path, source))
 }
 
-/// Links one after another in one path; the kernel's own bound.
-const MAX_LINKS: usize = 40;
-
 /// Where no part is a link the kernel itself sees to it: there is no moment between a look and an open.
 fn open(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -76,12 +73,12 @@ fn open(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
 fn step_by_step(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
     let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut here = rustix::fs::open(if path.is_absolute() { "/" } else { "." }, way, Mode::empty())?;
-    let mut roots_alone = path.is_absolute();
-    let mut links = 0;
+    let mut trail = Trail::begin(path.is_absolute());
     let mut ahead: Vec<OsString> = Vec::new();
     push(&mut ahead, path);
     while let Some(name) = ahead.pop() {
-        roots_alone = roots_alone && is_roots_alone(&rustix::fs::fstat(&here)?);
+        let dir = rustix::fs::fstat(&here)?;
+        trail.through(dir.st_uid, dir.st_mode);
         let how = if ahead.is_empty() { flags | OFlags::NOFOLLOW | OFlags::CLOEXEC } else { way };
         match rustix::fs::openat(&here, &name, how, Mode::empty()) {
             Ok(next) => here = next,
@@ -92,8 +89,7 @@ fn step_by_step(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
                     return Err(errno.into());
                 }
-                links += 1;
-                if !roots_alone || stat.st_uid != 0 || links > MAX_LINKS {
+                if !trail.follows(stat.st_uid) {
                     return Err(Errno::LOOP.into());
                 }
                 let target = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(&link, "", Vec::new())?.into_bytes()));
@@ -112,11 +108,6 @@ fn step_by_step(path: &Path, flags: OFlags) -> std::io::Result<OwnedFd> {
 fn push(ahead: &mut Vec<OsString>, path: &Path) {
     let parts = path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
     ahead.extend(parts.rev().map(|part| part.as_os_str().to_owned()));
-}
-
-/// Whether none but root may put something else into this directory.
-fn is_roots_alone(dir: &Stat) -> bool {
-    dir.st_uid == 0 && !Mode::from_raw_mode(dir.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
 impl HandleError {
@@ -163,14 +154,20 @@ mod tests {
         assert!(file("model", &root.path().join("models/vad.onnx")).is_err());
     }
 
-    #[test]
-    fn a_link_anywhere_on_the_way_is_refused_and_the_real_path_is_said() {
+    /// `data/in/m.wasm`, with `current` as a link to `data` and `latest.wasm` as one to the module.
+    fn with_links() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let real = root.path().canonicalize().unwrap();
         std::fs::create_dir_all(real.join("data/in")).unwrap();
         std::fs::write(real.join("data/in/m.wasm"), "x").unwrap();
         std::os::unix::fs::symlink("data", real.join("current")).unwrap();
         std::os::unix::fs::symlink("m.wasm", real.join("data/in/latest.wasm")).unwrap();
+        (root, real)
+    }
+
+    #[test]
+    fn a_link_anywhere_on_the_way_is_refused_and_the_real_path_is_said() {
+        let (_root, real) = with_links();
         assert!(dir("granted directory", &real.join("data/in")).is_ok() && file("module", &real.join("data/in/m.wasm")).is_ok());
         let through = dir("granted directory", &real.join("current/in")).unwrap_err().to_string();
         let said = |link: &str, to: &str| format!("(EG052); `{}` is one; write `{}`", real.join(link).display(), real.join(to).display());
@@ -184,12 +181,7 @@ mod tests {
 
     #[test]
     fn step_by_step_opens_what_the_kernel_opens_and_refuses_what_it_refuses() {
-        let root = tempfile::tempdir().unwrap();
-        let real = root.path().canonicalize().unwrap();
-        std::fs::create_dir_all(real.join("data/in")).unwrap();
-        std::fs::write(real.join("data/in/m.wasm"), "x").unwrap();
-        std::os::unix::fs::symlink("data", real.join("current")).unwrap();
-        std::os::unix::fs::symlink("m.wasm", real.join("data/in/latest.wasm")).unwrap();
+        let (_root, real) = with_links();
         for name in
             ["data/in/m.wasm", "data", "data/in", "current", "current/in/m.wasm", "data/in/latest.wasm", "absent", "data/in/m.wasm/x"]
         {
@@ -213,19 +205,6 @@ mod tests {
         let (ours, real) = (dir("granted directory", link).unwrap(), dir("granted directory", &link.canonicalize().unwrap()).unwrap());
         let inode = |dir: &Dir| rustix::fs::fstat(dir).map(|stat| (stat.st_dev, stat.st_ino)).unwrap();
         assert_eq!(inode(&ours), inode(&real));
-    }
-
-    #[test]
-    fn a_directory_that_others_may_write_is_not_roots_alone() {
-        let stat = |mode: u32, uid: u32| {
-            let mut stat = rustix::fs::stat("/").unwrap();
-            (stat.st_mode, stat.st_uid) = (mode, uid);
-            stat
-        };
-        assert!(is_roots_alone(&stat(0o040_755, 0)));
-        for (mode, uid) in [(0o040_775, 0), (0o041_777, 0), (0o040_757, 0), (0o040_700, 1000)] {
-            assert!(!is_roots_alone(&stat(mode, uid)), "{mode:o} {uid}");
-        }
     }
 
     #[test]

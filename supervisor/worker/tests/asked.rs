@@ -9,16 +9,13 @@ use common::Native;
 use common::Plan;
 use common::Run;
 use common::Seen;
-use common::compile;
-use common::try_compile;
+use common::in_both_forms;
 use edgeguard_audit::MAX_TEXT;
 use edgeguard_audit::Outcome as Recorded;
 use edgeguard_audit::TRUNCATED;
 use edgeguard_sandbox::Access;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
 
 const IMPORTS: &str = r#"
 (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -33,12 +30,7 @@ fn guests(path: &str, start: &str) -> [(Native, bool); 2] {
         r#"(module {IMPORTS} (memory (export "memory") 1) (data (i32.const 97) "{letters}") (data (i32.const 1000) "{path}")
            (func (export "_start") {start}))"#
     );
-    let component = wit_component::ComponentEncoder::default()
-        .module(&wat::parse_str(&text).unwrap())
-        .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER))
-        .and_then(|encoder| encoder.encode())
-        .unwrap();
-    [(compile(&text), false), (try_compile(&component).unwrap(), true)]
+    in_both_forms(&text)
 }
 
 /// Opens the file of this letter below the first directory.

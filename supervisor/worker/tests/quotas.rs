@@ -10,14 +10,11 @@ use std::process::Command;
 use common::Native;
 use common::Plan;
 use common::Run;
-use common::compile;
-use common::try_compile;
+use common::in_both_forms;
 use edgeguard_audit::Outcome as Recorded;
 use edgeguard_sandbox::Access;
 use edgeguard_wire::worker::Outcome;
 use proptest::prelude::*;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
 
 const IMPORTS: &str = r#"
 (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -44,12 +41,7 @@ fn guests(start: &str) -> [(Native, bool); 2] {
            (func $try (param i32) (if (local.get 0) (then (global.set $last (local.get 0)))))
            (func (export "_start") {start} (if (global.get $last) (then (call $proc_exit (global.get $last))))))"#
     );
-    let component = wit_component::ComponentEncoder::default()
-        .module(&wat::parse_str(&text).unwrap())
-        .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER))
-        .and_then(|encoder| encoder.encode())
-        .unwrap();
-    [(compile(&text), false), (try_compile(&component).unwrap(), true)]
+    in_both_forms(&text)
 }
 
 /// One thing that a guest does. Files are opened as the descriptor that they get first: 4, then 5.

@@ -40,6 +40,8 @@ use edgeguard_wire::worker::Outcome;
 use edgeguard_wire::worker::Quota;
 use edgeguard_wire::worker::ToWorker;
 use rustix::event::EventfdFlags;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
 
 /// Long enough for a loaded machine; reached only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,6 +102,16 @@ pub fn try_compile(wasm: &[u8]) -> Result<Native, String> {
 /// Compiles text.
 pub fn compile(wat: &str) -> Native {
     try_compile(&wat::parse_str(wat).unwrap()).unwrap()
+}
+
+/// Compiles text as it is, and wrapped as a component, as toolchains do it. The second of each says whether it is one.
+pub fn in_both_forms(wat: &str) -> [(Native, bool); 2] {
+    let component = wit_component::ComponentEncoder::default()
+        .module(&wat::parse_str(wat).unwrap())
+        .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER))
+        .and_then(|encoder| encoder.encode())
+        .unwrap();
+    [(compile(wat), false), (try_compile(&component).unwrap(), true)]
 }
 
 /// What a worker is to be given.
