@@ -19,21 +19,21 @@ use wit_parser::TypeDefKind;
 /// The packages that `wasmtime-wasi` offers, each behind those that it uses.
 const PACKAGES: &[&str] = &["io", "clocks", "random", "filesystem", "sockets", "cli"];
 
-/// The interface that a command exports: nobody calls it but the host.
-const EXPORTED: &str = "wasi:cli/run";
+/// What no guest can call: what a command exports, and what sends requests, which no linker of ours has.
+const NOT_OFFERED: &[&str] = &["wasi:cli/run", "wasi:http/outgoing-handler"];
 
-/// Where the sources of `wasmtime-wasi` are.
-fn wasmtime_wasi() -> PathBuf {
+/// Where the sources of a dependency are.
+fn sources(dependency: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(place::root()).args(["metadata", "--offline", "--format-version", "1"]);
     let metadata: serde_json::Value = serde_json::from_str(&place::stdout(&mut cargo)).unwrap();
-    let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == "wasmtime-wasi").unwrap();
+    let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == dependency).unwrap();
     PathBuf::from(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
 }
 
 /// Every function, and every drop of a handle, that a component can import: interface and name.
 fn offered() -> BTreeSet<(String, String)> {
-    let deps = wasmtime_wasi().join("src/p2/wit/deps");
+    let deps = sources("wasmtime-wasi").join("src/p2/wit/deps");
     // What is not stable has numbers too, for it may be switched on.
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     for package in PACKAGES {
@@ -42,6 +42,8 @@ fn offered() -> BTreeSet<(String, String)> {
     }
     let known = std::fs::read_dir(&deps).unwrap().count();
     assert_eq!(known, PACKAGES.len(), "`wasmtime-wasi` has another package: {}", deps.display());
+    let http = sources("wasmtime-wasi-http").join("wit/deps/http.wit");
+    resolve.push_source("http", &std::fs::read_to_string(http).unwrap()).unwrap();
     imported(&resolve)
 }
 
@@ -61,7 +63,7 @@ fn imported(resolve: &Resolve) -> BTreeSet<(String, String)> {
     for (id, interface) in resolve.interfaces.iter() {
         let whole = resolve.id_of(id).unwrap();
         let name = whole.split('@').next().unwrap();
-        if name == EXPORTED {
+        if NOT_OFFERED.contains(&name) {
             continue;
         }
         found.extend(interface.functions.keys().map(|function| (name.to_owned(), function.clone())));

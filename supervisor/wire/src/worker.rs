@@ -24,7 +24,8 @@ pub enum ToWorker {
     Assign(Box<Assignment>),
     /// The daemon looked at the process and found it confined: invocations may follow.
     Run,
-    /// Run one fresh instance. Descriptors: standard input (read end), output and error (write ends).
+    /// Run one fresh instance. Descriptors: standard input (read end), output and error (write ends). Of a module that serves, the connection of one client
+    /// stands in place of standard input, which is then empty.
     Invoke(Invocation),
     /// A graph host was replaced. Descriptors: for each instance the new socket and the new region.
     RenewGraph {
@@ -55,6 +56,21 @@ pub struct Assignment {
     pub env: Vec<(String, String)>,
     /// The Landlock ABI below which the worker must refuse.
     pub landlock_floor: u32,
+    /// It serves HTTP, one request an invocation; `None`: it is a command.
+    pub http: Option<Http>,
+}
+
+/// What a client of a module that serves may ask, and get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// Bytes of a request's head.
+    pub request_head: u64,
+    /// Bytes of a request's body.
+    pub request_body: u64,
+    /// Bytes of an answer's body.
+    pub response_body: u64,
+    /// How long the head of a request may take to come.
+    pub read_timeout: Duration,
 }
 
 impl Assignment {
@@ -178,6 +194,8 @@ pub enum Outcome {
     Trapped(String),
     /// It was stopped at a limit.
     Limit(Limit),
+    /// No guest ran: what a client sent is no request. With the status that it was answered; 0 when it left without a word.
+    Refused(u16),
 }
 
 /// The limits that stop a guest.
@@ -195,6 +213,8 @@ pub enum Limit {
     Output,
     /// `limits.open-files`
     OpenFiles,
+    /// `http.response-body`
+    ResponseBody,
 }
 
 impl Limit {
@@ -208,6 +228,7 @@ impl Limit {
             Self::Deadline => "deadline",
             Self::Output => "output",
             Self::OpenFiles => "open-files",
+            Self::ResponseBody => "response-body",
         }
     }
 }

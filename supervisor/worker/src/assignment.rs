@@ -134,6 +134,7 @@ mod tests {
             args: Vec::new(),
             env: Vec::new(),
             landlock_floor: 1,
+            http: None,
         }
     }
 

@@ -17,6 +17,7 @@ use edgeguard_sandbox::Access;
 use edgeguard_wire::Channel;
 use edgeguard_wire::worker::Assignment;
 use edgeguard_wire::worker::Dir;
+use edgeguard_wire::worker::Http;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Limits;
 use edgeguard_wire::worker::Outcome;
@@ -39,10 +40,16 @@ use wasmtime_wasi::WasiView;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime_wasi_http::WasiHttpCtxView;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::assignment::Grants;
 use crate::deadline::Deadline;
 use crate::fault::Refusal;
+use crate::http;
+use crate::http::Exchange;
 use crate::limits::Budget;
 use crate::limits::Files;
 use crate::limits::Stop;
@@ -63,8 +70,14 @@ use crate::stdio::Stdio;
 /// Handles of a component at once, files not counted: streams, pollables, errors, tensors.
 const HANDLES: usize = 4096;
 
+/// The same of one that serves. Fields of requests and answers are memory of the host, each up to [`FIELDS`]; and so is a piece of a body.
+const HANDLES_THAT_SERVE: usize = 512;
+
+/// Bytes of one set of fields, as the host keeps them.
+const FIELDS: usize = 16 << 10;
+
 /// After the deadline, time for output that is already written to reach a slow reader.
-const LAST_OUTPUT: Duration = Duration::from_millis(200);
+pub(crate) const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
 /// The state of one instance.
 pub(crate) struct Guest {
@@ -80,6 +93,11 @@ pub(crate) struct Guest {
     pub tensor_bytes: u64,
     /// The export `memory` of a core module, once it was looked up.
     memory: Option<Memory>,
+    /// wasi:http, of a component that serves.
+    http: WasiHttpCtx,
+    hooks: http::link::Hooks,
+    /// It does.
+    pub serves: bool,
 }
 
 impl Guest {
@@ -104,6 +122,12 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: self.wasi.ctx().table, ctx: &mut self.http }
+    }
+}
+
 /// One module, linked, with everything its instances have in common.
 pub struct GuestRunner {
     engine: Engine,
@@ -122,6 +146,7 @@ pub struct GuestRunner {
 enum Linked {
     Core(InstancePre<Guest>),
     Component(CommandPre<Guest>),
+    Service(ProxyPre<Guest>, Http),
 }
 
 /// What a guest thread keeps.
@@ -142,7 +167,7 @@ impl Runner for GuestRunner {
     fn load(engine: Engine, grants: &Grants) -> Result<Self, Refusal> {
         let Grants { assignment, code, dirs, .. } = grants;
         let code = edgeguard_engine::load(&engine, assignment.kind, code)?;
-        let module = link(&engine, &code)?;
+        let module = link(&engine, &code, assignment.http)?;
         Ok(Self {
             engine,
             module,
@@ -179,7 +204,7 @@ impl Runner for GuestRunner {
         let nn = Nn::new(taken, Arc::clone(control), deadline, self.limits.memory);
         let _within = runtime.enter();
         let (ended, back) = match self.guest(nn, stdio) {
-            Ok((guest, streams)) => runtime.block_on(self.run(guest, streams, deadline)),
+            Ok((guest, streams, client)) => runtime.block_on(self.run(guest, streams, client, deadline)),
             Err((error, nn)) => (
                 Ended {
                     outcome: Outcome::Trapped(format!("cannot use the standard streams: {error}")),
@@ -201,11 +226,15 @@ impl Runner for GuestRunner {
 
 impl GuestRunner {
     /// The state of a new instance. The thread's links come back in any case, so an error holds them too.
-    fn guest(&self, mut nn: Nn, stdio: Stdio) -> Result<(Guest, [Output; 2]), (io::Error, Box<Nn>)> {
+    /// Of a module that serves, its client comes back, too.
+    fn guest(&self, mut nn: Nn, stdio: Stdio) -> Result<(Guest, [Output; 2], Option<OwnedFd>), (io::Error, Box<Nn>)> {
         let left = Arc::new(AtomicU64::new(self.limits.output));
-        let streams = Input::new(stdio.input).and_then(|input| {
-            let output = Output::new(stdio.output, Arc::clone(&left))?;
-            Ok((input, output, Output::new(stdio.error, left)?))
+        let Stdio { input, output, error } = stdio;
+        let serves = matches!(self.module, Linked::Service(..));
+        let (input, client) = if serves { (None, Some(input)) } else { (Some(input), None) };
+        let streams = input.map(Input::new).transpose().and_then(|input| {
+            let output = Output::new(output, Arc::clone(&left))?;
+            Ok((input, output, Output::new(error, left)?))
         });
         let (input, output, error) = match streams {
             Ok(streams) => streams,
@@ -213,14 +242,21 @@ impl GuestRunner {
         };
         nn.stdout = Some(output.clone());
         let mut builder = WasiCtxBuilder::new();
-        builder.stdin(input).stdout(output.clone()).stderr(error.clone());
+        builder.stdout(output.clone()).stderr(error.clone());
+        // Without one, it is at its end.
+        if let Some(input) = input {
+            builder.stdin(input);
+        }
         builder.args(&self.args).envs(&self.env);
         builder.allow_blocking_current_thread(true);
         // Not that a socket could be had: the process has none. But the guest is to get an error, not the end.
         builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         let mut wasi = builder.build_p1();
         *wasi.ctx().ctx.filesystem() = self.filesystem.clone();
-        wasi.ctx().table.set_max_capacity(HANDLES.saturating_add(usize::try_from(self.limits.open_files).unwrap_or(usize::MAX)));
+        let handles = if serves { HANDLES_THAT_SERVE } else { HANDLES };
+        wasi.ctx().table.set_max_capacity(handles.saturating_add(usize::try_from(self.limits.open_files).unwrap_or(usize::MAX)));
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS);
         let guest = Guest {
             wasi,
             files: Files::new(self.dirs, &self.limits, self.ledgers.clone()),
@@ -228,12 +264,15 @@ impl GuestRunner {
             nn,
             tensor_bytes: 0,
             memory: None,
+            http,
+            hooks: http::link::Hooks,
+            serves,
         };
-        Ok((guest, [output, error]))
+        Ok((guest, [output, error], client))
     }
 
     /// From a new store to an outcome.
-    async fn run(&self, guest: Guest, streams: [Output; 2], deadline: Deadline) -> (Ended, Nn) {
+    async fn run(&self, guest: Guest, streams: [Output; 2], client: Option<OwnedFd>, deadline: Deadline) -> (Ended, Nn) {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.budget);
         store.set_epoch_deadline(1);
@@ -242,12 +281,12 @@ impl GuestRunner {
         );
 
         let mut timing = Timing::default();
-        // Guest code looks at the epoch; what waits in the host is dropped here.
-        let end = tokio::time::timeout_at(deadline.0.into(), self.execute(&mut store, &mut timing)).await;
-        let outcome = match end {
-            Ok(Ok(code)) => Outcome::Exited(code),
-            Ok(Err(error)) => outcome(&error, store.data().budget.hit()),
-            Err(_) => Outcome::Limit(Limit::Deadline),
+        let outcome = match (&self.module, client) {
+            (Linked::Service(service, limits), Some(client)) => {
+                let _files = recorder::Files::begin(Files::new(0, &self.limits, self.ledgers.clone()));
+                Exchange { service, limits: *limits, deadline }.run(&mut store, client, &mut timing).await
+            }
+            _ => self.command(&mut store, deadline, &mut timing).await,
         };
 
         let Guest { nn, budget, .. } = store.into_data();
@@ -263,6 +302,17 @@ impl GuestRunner {
         // A reader that does not read loses the end of the output, and the invocation is over all the same.
         let _ = tokio::time::timeout_at(patience.into(), drained).await;
         (Ended { outcome, timing, produced: 0 }, nn)
+    }
+
+    /// Runs a command to its end, or to its deadline.
+    async fn command(&self, store: &mut Store<Guest>, deadline: Deadline, timing: &mut Timing) -> Outcome {
+        // Guest code looks at the epoch; what waits in the host is dropped here.
+        let end = tokio::time::timeout_at(deadline.0.into(), self.execute(store, timing)).await;
+        match end {
+            Ok(Ok(code)) => Outcome::Exited(code),
+            Ok(Err(error)) => outcome(&error, store.data().budget.hit()),
+            Err(_) => Outcome::Limit(Limit::Deadline),
+        }
     }
 
     /// Makes the instance and runs it; gives its exit code.
@@ -285,6 +335,7 @@ impl GuestRunner {
                 timing.run_ns = nanos(began.elapsed()).saturating_sub(timing.instantiate_ns);
                 end.map(|result| i32::from(result.is_err()))
             }
+            Linked::Service(..) => Err(wasmtime::Error::msg("a module that serves was to run without a client")),
         }
     }
 }
@@ -293,8 +344,12 @@ impl GuestRunner {
 const START: &str = "_start";
 
 /// Resolves the module's imports.
-fn link(engine: &Engine, code: &Code) -> Result<Linked, Refusal> {
+fn link(engine: &Engine, code: &Code, serves: Option<Http>) -> Result<Linked, Refusal> {
     match code {
+        Code::Core(_) if serves.is_some() => {
+            let reason = "expected a component that exports `wasi:http/incoming-handler`, got a core module".into();
+            Err(Refusal::Engine { step: "link the module", reason })
+        }
         Code::Core(module) => {
             let starts = module.get_export(START).and_then(|export| export.func().map(|func| (func.params().len(), func.results().len())));
             if starts != Some((0, 0)) {
@@ -312,8 +367,13 @@ fn link(engine: &Engine, code: &Code) -> Result<Linked, Refusal> {
             crate::nn::p2::add_to_linker(&mut linker).map_err(Refusal::engine("link wasi-nn"))?;
             crate::nn::language::component::add_to_linker(&mut linker).map_err(Refusal::engine("link language models"))?;
             recorder::listen();
-            let linked = linker.instantiate_pre(component).and_then(CommandPre::new);
-            linked.map(Linked::Component).map_err(Refusal::engine("link the component"))
+            let linked = match serves {
+                None => linker.instantiate_pre(component).and_then(CommandPre::new).map(Linked::Component),
+                Some(limits) => http::link::add_to_linker(&mut linker)
+                    .and_then(|()| ProxyPre::new(linker.instantiate_pre(component)?))
+                    .map(|service| Linked::Service(service, limits)),
+            };
+            linked.map_err(Refusal::engine("link the component"))
         }
     }
 }
@@ -346,7 +406,7 @@ fn open_ledgers(assignment: &Assignment, fds: &[OwnedFd]) -> Result<Ledgers, Ref
 }
 
 /// What the guest's end means.
-fn outcome(error: &wasmtime::Error, hit: Option<Limit>) -> Outcome {
+pub(crate) fn outcome(error: &wasmtime::Error, hit: Option<Limit>) -> Outcome {
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Outcome::Exited(*code);
     }
@@ -370,6 +430,6 @@ fn outcome(error: &wasmtime::Error, hit: Option<Limit>) -> Outcome {
     Outcome::Trapped(text)
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

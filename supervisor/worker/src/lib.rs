@@ -13,6 +13,7 @@ mod assignment;
 mod deadline;
 mod fault;
 mod guest;
+mod http;
 mod limits;
 mod nn;
 mod quota;

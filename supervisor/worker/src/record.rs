@@ -55,7 +55,12 @@ pub struct Pending {
 impl Pending {
     /// The call begins now.
     pub fn begin(call: CallId) -> Self {
-        Self { began: boottime_ns(), call, handle: 0, rule: 0, n_in: 0, n_out: 0, has_text: false, done: false }
+        Self::begun(call, boottime_ns())
+    }
+
+    /// It began at this time, and is over now: other calls were made within it.
+    pub fn begun(call: CallId, began: u64) -> Self {
+        Self { began, call, handle: 0, rule: 0, n_in: 0, n_out: 0, has_text: false, done: false }
     }
 
     /// Notes what the call names: a path, or a graph. Called twice (a rename), it notes both, with a NUL between them.

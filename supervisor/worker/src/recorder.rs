@@ -188,8 +188,12 @@ impl Visit for Particulars<'_> {
     }
 }
 
-/// How a call ended, by what its result looks like: `Ok(…)`, or `Err(…)` with `not-permitted (error 33)` in it.
+/// How a call ended, by what its result looks like: `Ok(…)`, or `Err(…)` with `not-permitted (error 33)` in it; of wasi:http `Ok(Err(()))` or the name of an
+/// error that has no number, as in `Err(HeaderError::Forbidden)`.
 fn end_of(result: &str) -> (Outcome, u16) {
+    if result.starts_with("Ok(Err(") {
+        return (Outcome::Error, 1);
+    }
     if !result.starts_with("Err(") {
         return (Outcome::Ok, 0);
     }
@@ -200,6 +204,8 @@ fn end_of(result: &str) -> (Outcome, u16) {
         Some(errno) if denied => (Outcome::Denied, errno),
         Some(errno) => (Outcome::Error, errno),
         None if result.contains("stopped at the limit") => (Outcome::Limit, 0),
+        None if result.contains("HeaderError::Forbidden") => (Outcome::Denied, 1),
+        None if result.contains("HeaderError::") || result.contains("ErrorCode::") => (Outcome::Error, 1),
         None if result.contains("Closed") || result.contains("LastOperationFailed") => (Outcome::Error, 1),
         None => (Outcome::Trapped, 0),
     }

@@ -103,8 +103,9 @@ impl Pipe {
     }
 }
 
+/// Makes the thread's runtime wait for a descriptor.
 #[expect(deprecated, reason = "unsound only for a type that may close or change its descriptor, which an `Arc<OwnedFd>` never does")]
-fn watch(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+pub(crate) fn watch(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     AsyncFd::with_interest(fd, interest)
 }
 

@@ -61,7 +61,8 @@ pub fn add_to_linker(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-fn instance<'a>(linker: &'a mut Linker<Guest>, interface: &str) -> Result<LinkerInstance<'a, Guest>> {
+/// One of its interfaces.
+pub(crate) fn instance<'a>(linker: &'a mut Linker<Guest>, interface: &str) -> Result<LinkerInstance<'a, Guest>> {
     linker.instance(&format!("{interface}@{VERSION}"))
 }
 
@@ -204,10 +205,21 @@ fn output(linker: &mut Linker<Guest>) -> Result<()> {
                 let mut pending = about(write_and_flush, stream.rep());
                 pending.n_in = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let result = streams::HostOutputStream::blocking_write_and_flush(store.data_mut().table(), stream, bytes).await;
+                sent(store.data().serves).await;
                 Ok((went(store.data_mut(), pending, result)?,))
             })
         },
     )?;
+    const FLUSH: &str = "[method]output-stream.blocking-flush";
+    let flush = number(STREAMS, FLUSH)?;
+    streams.func_wrap_async(FLUSH, move |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<DynOutputStream>,)| {
+        Box::new(async move {
+            let pending = about(flush, stream.rep());
+            let result = streams::HostOutputStream::blocking_flush(store.data_mut().table(), stream).await;
+            sent(store.data().serves).await;
+            Ok((went(store.data_mut(), pending, result)?,))
+        })
+    })?;
     let call = number(STREAMS, "[resource-drop]output-stream")?;
     streams.resource_async("output-stream", ResourceType::host::<DynOutputStream>(), move |mut store, rep| {
         Box::new(async move {
@@ -217,6 +229,13 @@ fn output(linker: &mut Linker<Guest>) -> Result<()> {
             Ok(())
         })
     })
+}
+
+/// What a guest that serves has flushed goes out now, and not when it waits for something the next time: the thread is its client's, too.
+async fn sent(serves: bool) {
+    if serves {
+        tokio::task::yield_now().await;
+    }
 }
 
 const STREAMS: &str = "wasi:io/streams";
@@ -262,7 +281,7 @@ fn stopped(pending: Pending, error: wasmtime::Error) -> wasmtime::Error {
 }
 
 /// Replaces the drop of a resource by one that is recorded.
-fn drop_sync<T: 'static>(
+pub(crate) fn drop_sync<T: 'static>(
     instance: &mut LinkerInstance<'_, Guest>,
     interface: &str,
     resource: &str,

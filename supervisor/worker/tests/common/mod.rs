@@ -8,6 +8,7 @@ pub mod parrot;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use edgeguard_wire::worker::Dir;
 use edgeguard_wire::worker::Finished;
 use edgeguard_wire::worker::FromWorker;
 use edgeguard_wire::worker::Graph;
+use edgeguard_wire::worker::Http;
 use edgeguard_wire::worker::Invocation;
 use edgeguard_wire::worker::Limits;
 use edgeguard_wire::worker::ModuleKind;
@@ -124,6 +126,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Of the first directory.
     pub quota: Option<Quota>,
+    /// It serves.
+    pub http: Option<Http>,
 }
 
 impl Plan {
@@ -136,7 +140,7 @@ impl Plan {
             output: 1 << 20,
             open_files: 8,
         };
-        Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new(), quota: None }
+        Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new(), quota: None, http: None }
     }
 
     pub fn dir(mut self, host: &Path, guest: &str, access: Access) -> Self {
@@ -202,6 +206,7 @@ impl Plan {
             args: self.args,
             env: self.env,
             landlock_floor: 1,
+            http: self.http,
         };
         let mut fds = vec![self.native.code, doorbell.try_clone().unwrap()];
         fds.extend(self.dirs.iter().map(|(host, ..)| OwnedFd::from(std::fs::File::open(host).unwrap())));
@@ -305,14 +310,26 @@ impl Worker {
         self.begin_into(None, &out)
     }
 
+    /// Begins an invocation for a client, of a module that serves. As with the real daemon, only what is passed on stays open in the worker.
+    pub fn begin_with_client(&mut self) -> (UnixStream, Started) {
+        let (client, connection) = UnixStream::pair().unwrap();
+        let (output, out) = rustix::pipe::pipe().unwrap();
+        let started = self.begin_with(connection.into(), None, Some(output), &out);
+        (client, started)
+    }
+
     fn begin_into(&mut self, output: Option<OwnedFd>, out: &OwnedFd) -> Started {
         let (input, feed) = rustix::pipe::pipe().unwrap();
+        self.begin_with(input, Some(feed), output, out)
+    }
+
+    fn begin_with(&mut self, input: OwnedFd, feed: Option<OwnedFd>, output: Option<OwnedFd>, out: &OwnedFd) -> Started {
         let (error, err) = rustix::pipe::pipe().unwrap();
         let id = self.next;
         self.next += 1;
         let ring = self.idle.pop().unwrap();
         self.process.control.send(&ToWorker::Invoke(Invocation { id, ring }), &[input.as_fd(), out.as_fd(), err.as_fd()]).unwrap();
-        Started { id, output, error, input: Some(feed) }
+        Started { id, output, error, input: feed }
     }
 
     /// Waits for its end.
