@@ -94,6 +94,24 @@ pub const DEFAULT_OPEN_FILES: u32 = 16;
 pub const TABLE_ELEMENTS: (u32, u32) = (0, 10_000_000);
 /// `limits.table-elements` where the policy is silent.
 pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
+/// `http.connections`
+pub const CONNECTIONS: (u32, u32) = (1, 1024);
+/// `http.connections` where the policy is silent.
+pub const DEFAULT_CONNECTIONS: u32 = 64;
+/// `http.request-head`: bytes of a request before its body.
+pub const REQUEST_HEAD: (u64, u64) = (1 << 10, 64 << 10);
+/// `http.request-head` where the policy is silent.
+pub const DEFAULT_REQUEST_HEAD: u64 = 16 << 10;
+/// `http.request-body` and `http.response-body`.
+pub const HTTP_BODY: (u64, u64) = (0, 1 << 30);
+/// `http.request-body` where the policy is silent.
+pub const DEFAULT_REQUEST_BODY: u64 = 1 << 20;
+/// `http.response-body` where the policy is silent.
+pub const DEFAULT_RESPONSE_BODY: u64 = 16 << 20;
+/// `http.read-timeout`: how long a client may take for the head of its request.
+pub const READ_TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+/// `http.read-timeout` where the policy is silent.
+pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Landlock ABI levels that `require.landlock` may name. 3 is Linux 6.2: the first that also stops `truncate`.
 pub const LANDLOCK: (u32, u32) = (1, 10);
 /// `require.landlock` where nobody says otherwise.

@@ -5,6 +5,7 @@
 use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
 use crate::imports::ModuleImports;
+use crate::policy::Mode;
 use crate::policy::Place;
 use crate::policy::Policy;
 use crate::units::show_size;
@@ -21,22 +22,54 @@ impl Policy {
             let what = if name.is_empty() { format!("`{from}`") } else { format!("`{name}` from `{from}`") };
             let diagnostic =
                 self.diagnostic(Code::UnknownImport, format!("module imports {what}, which nobody offers"), Place::Path, "this module");
-            found.push(
-                diagnostic.help("ask the vendor for a module that needs WASI preview 1, or WASI 0.2 without HTTP, and wasi-nn at most"),
-            );
+            found.push(diagnostic.help(
+                "ask the vendor for a module that needs WASI preview 1, or WASI 0.2 without outgoing HTTP requests, and wasi-nn at most",
+            ));
         }
         for interface in &module.sockets {
             let message = format!("module imports `{interface}`, and no module is given the network");
             let diagnostic = self.diagnostic(Code::Sockets, message, Place::Path, "this module");
             found.push(diagnostic.help("no change is needed if the module works without; every such call fails with a code that it sees"));
         }
-        if !module.command {
-            let diagnostic =
-                self.diagnostic(Code::NotACommand, "module has nothing to run", Place::Path, "exports neither `_start` nor `wasi:cli/run`");
-            found.push(diagnostic.help("ask the vendor for a command, not a library"));
-        }
+        self.compare_mode(module, &mut found);
         found.sort();
         found
+    }
+
+    fn compare_mode(&self, module: &ModuleImports, found: &mut Diagnostics) {
+        let mut say =
+            |code, message: String, label: &str, help: &str| found.push(self.diagnostic(code, message, Place::Path, label).help(help));
+        match self.mode {
+            Mode::Command if !module.command && module.serves => {
+                let label = "exports `wasi:http/incoming-handler`";
+                say(
+                    Code::NotACommand,
+                    "module serves, and is no command".into(),
+                    label,
+                    "write `mode = \"http\"`, and `[http]` with `listen`",
+                );
+            }
+            Mode::Command if !module.command => {
+                let label = "exports neither `_start` nor `wasi:cli/run`";
+                say(Code::NotACommand, "module has nothing to run".into(), label, "ask the vendor for a command, not a library");
+            }
+            Mode::Command => {
+                for interface in &module.http {
+                    let help = "ask the vendor for a command without HTTP";
+                    say(Code::UnknownImport, format!("module imports `{interface}`, which no command is given"), "this module", help);
+                }
+            }
+            Mode::Http if !module.serves => {
+                let label = "does not export `wasi:http/incoming-handler@0.2`";
+                let help = if module.command {
+                    "write `mode = \"command\"` and remove `[http]`"
+                } else {
+                    "ask the vendor for a component that serves"
+                };
+                say(Code::NotACommand, "module does not serve".into(), label, help);
+            }
+            Mode::Http => {}
+        }
     }
 
     fn compare_graphs(&self, module: &ModuleImports, found: &mut Diagnostics) {

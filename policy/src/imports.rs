@@ -49,6 +49,10 @@ pub struct ModuleImports {
     pub other: Vec<(String, String)>,
     /// Whether it exports `_start` or `wasi:cli/run`.
     pub command: bool,
+    /// Whether it exports `wasi:http/incoming-handler`.
+    pub serves: bool,
+    /// Interfaces of wasi:http that workers offer to modules that serve: `wasi:http/types@0.2.6`.
+    pub http: Vec<String>,
     /// Bytes of the largest memory it starts with.
     pub memory: u64,
     /// Elements of all tables it starts with, those of a component's nested modules together.
@@ -107,6 +111,8 @@ impl ModuleImports {
             nn: false,
             other: vec![],
             command: false,
+            serves: false,
+            http: vec![],
             memory: 0,
             table_elements: 0,
         }
@@ -166,6 +172,8 @@ impl Reading {
                     let export = export?;
                     let run = export.name.name.split('@').next() == Some("wasi:cli/run");
                     self.imports.command |= run && export.kind == ComponentExternalKind::Instance;
+                    let serves = version_fits(export.name.name, |name| name == "wasi:http/incoming-handler");
+                    self.imports.serves |= serves && export.kind == ComponentExternalKind::Instance;
                 }
             }
             Payload::MemorySection(section) => {
@@ -220,6 +228,9 @@ impl Reading {
             }
             (Kind::Component, interface) if version_fits(interface, |name| P2.contains(&name)) => {
                 imports.wasi_p2.push(interface.to_owned())
+            }
+            (Kind::Component, interface) if version_fits(interface, |name| name == "wasi:http/types") => {
+                imports.http.push(interface.to_owned())
             }
             _ => imports.other.push((module.to_owned(), name.to_owned())),
         }

@@ -15,6 +15,7 @@ use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Diagnostics;
 use crate::host::HostConfig;
+use crate::http::Http;
 use crate::names::GraphName;
 use crate::names::ModuleName;
 use crate::privacy::Privacy;
@@ -43,6 +44,8 @@ pub struct Policy {
     pub dirs: Vec<DirGrant>,
     /// Granted graphs, in the order of the file.
     pub graphs: Vec<GraphGrant>,
+    /// Where it serves, and whom; of every module in [`Mode::Http`], and of no other.
+    pub http: Option<Http>,
     /// The limits of one instance, and how many there may be at once.
     pub limits: Limits,
     /// The guest's environment.
@@ -68,6 +71,8 @@ pub struct Policy {
 pub enum Mode {
     /// `_start` or `wasi:cli/run`, a fresh instance for every invocation.
     Command,
+    /// `wasi:http/incoming-handler`, a fresh instance for every request.
+    Http,
 }
 
 /// A directory that a module may use.
@@ -265,6 +270,8 @@ pub enum Place {
     Model(usize),
     /// `sha256` of the graph with this index.
     Digest(usize),
+    /// `http.listen`; the module's name where it does not serve.
+    Listen,
     /// `limits.memory`
     Memory,
     /// `limits.deadline`
@@ -286,6 +293,7 @@ pub(crate) struct Places {
     pub(crate) dirs: Vec<Range<usize>>,
     pub(crate) models: Vec<Range<usize>>,
     pub(crate) digests: Vec<Range<usize>>,
+    pub(crate) listen: Option<Range<usize>>,
     pub(crate) memory: Range<usize>,
     pub(crate) deadline: Range<usize>,
     pub(crate) table_elements: Range<usize>,
@@ -365,6 +373,7 @@ impl Policy {
             Place::Dir(i) => of(&p.dirs, i),
             Place::Model(i) => of(&p.models, i),
             Place::Digest(i) => of(&p.digests, i),
+            Place::Listen => p.listen.clone().unwrap_or_else(|| p.name.clone()),
             Place::Memory => p.memory.clone(),
             Place::Deadline => p.deadline.clone(),
             Place::TableElements => p.table_elements.clone(),

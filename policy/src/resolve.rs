@@ -15,6 +15,7 @@ use crate::document::Found;
 use crate::document::Reading;
 use crate::document::Table;
 use crate::graphs::PlacedGraph;
+use crate::http::Listen;
 use crate::names::ModuleName;
 use crate::overlap;
 use crate::overlap::Placed;
@@ -71,7 +72,7 @@ struct PlacedLimits {
 struct Module {
     name: Found<ModuleName>,
     path: Found<PathBuf>,
-    mode: Mode,
+    mode: Found<Mode>,
     args: Vec<String>,
     min_version: Option<u64>,
     signers: Signers,
@@ -86,6 +87,7 @@ impl Resolver<'_> {
         let module = root.section("module").and_then(|t| self.module(&t));
         let dirs = self.dirs(&root.sections("dir"));
         let graphs = self.graphs(&root.sections("graph"));
+        let http = self.http(root, module.as_ref().map(|module| (module.mode.value, module.mode.span.clone())));
         let limits = root.section("limits").and_then(|t| self.limits(&t));
         let env = self.env(root);
         let floor = self.floor(root);
@@ -94,9 +96,10 @@ impl Resolver<'_> {
             self.channels(limits, &graphs);
         }
         if let Some(module) = &module {
-            self.self_grants(module, &dirs, &graphs);
+            let socket = http.as_ref().and_then(Option::as_ref).map(|(http, span)| (&http.listen, span.clone()));
+            self.self_grants(module, &dirs, &graphs, socket);
         }
-        let (module, limits, (floor, landlock), (privacy, classes)) = (module?, limits?, floor?, privacy?);
+        let (module, limits, (floor, landlock), (privacy, classes), http) = (module?, limits?, floor?, privacy?, http?);
         version?;
         let revision = revision?;
         let signers = &module.signers.list;
@@ -109,6 +112,7 @@ impl Resolver<'_> {
             dirs: dirs.iter().map(|d| d.host.clone()).collect(),
             models: graphs.iter().map(|g| g.model.clone()).collect(),
             digests: graphs.iter().map(|g| g.digest.clone()).collect(),
+            listen: http.as_ref().map(|(_, span)| span.clone()),
             memory: limits.memory,
             deadline: limits.deadline,
             table_elements: limits.table_elements,
@@ -119,13 +123,14 @@ impl Resolver<'_> {
         Some(Policy {
             name: module.name.value,
             path: module.path.value,
-            mode: module.mode,
+            mode: module.mode.value,
             revision,
             min_version: module.min_version,
             signers: module.signers.list.into_iter().map(|s| s.signer).collect(),
             requirements: module.requirements.into_iter().map(|r| r.requirement).collect(),
             dirs: dirs.into_iter().map(|d| d.grant).collect(),
             graphs: graphs.into_iter().map(|g| g.grant).collect(),
+            http: http.map(|(http, _)| http),
             limits: limits.limits,
             env,
             args: module.args,
@@ -163,7 +168,10 @@ impl Resolver<'_> {
     fn module(&mut self, table: &Table<'_>) -> Option<Module> {
         let name = table.text("name").and_then(|n| self.name(n, "module", ModuleName::new));
         let path = self.path(table, "path");
-        let mode = table.text("mode").and_then(|w| self.word(&w, &[("command", Some(Mode::Command)), ("http", None)]));
+        let mode = table.text("mode").and_then(|w| {
+            let value = self.word(&w, &[("command", Some(Mode::Command)), ("http", Some(Mode::Http))])?;
+            Some(Found { value, span: w.span })
+        });
         let args = self.args(table);
         let signers = self.signers(&table.sections("signer"));
         let requirements = self.requirements(table, &signers);
@@ -241,10 +249,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn self_grants(&mut self, module: &Module, dirs: &[Placed], graphs: &[PlacedGraph]) {
+    fn self_grants(&mut self, module: &Module, dirs: &[Placed], graphs: &[PlacedGraph], socket: Option<(&Listen, Range<usize>)>) {
         let mut holds = vec![("its own file", module.path.value.to_str().unwrap_or_default(), module.path.span.clone())];
         holds.extend(module.signers.list.iter().filter_map(|s| Some(("a signer's key", s.key()?, s.place.clone()))));
         holds.extend(graphs.iter().map(|g| ("a model", g.grant.model.to_str().unwrap_or_default(), g.model.clone())));
+        if let Some((Listen::Unix(path), span)) = socket {
+            holds.push(("the socket it is reached by", path.to_str().unwrap_or_default(), span));
+        }
         for dir in dirs {
             overlap::check_self(dir, &holds, self.source, self.found);
         }

@@ -104,6 +104,7 @@ pub(crate) const POLICY: Section = Section {
         key("module", One(&MODULE), Required, "[module]"),
         key("dir", Many(&DIR), Optional, "[[dir]]"),
         key("graph", Many(&GRAPH), Optional, "[[graph]]"),
+        key("http", One(&HTTP), Optional, "[http]"),
         key("limits", One(&LIMITS), Required, "[limits]"),
         key("env", Words, Optional, "[env]"),
         key("require", One(&REQUIRE), Optional, "[require]"),
@@ -203,6 +204,18 @@ pub(crate) const GRAPH: Section = Section {
         key("idle-unload", Text, Optional, "\"10 min\""),
         key("context", Integer, Optional, "2048"),
         key("contexts", Integer, Optional, "1"),
+    ],
+};
+
+const HTTP: Section = Section {
+    title: "[http]",
+    keys: &[
+        key("listen", Text, Required, "\"unix:/run/edgeguard/http/classify.sock\""),
+        key("connections", Integer, Optional, "64"),
+        key("request-head", Text, Optional, "\"16 KiB\""),
+        key("request-body", Text, Optional, "\"1 MiB\""),
+        key("response-body", Text, Optional, "\"16 MiB\""),
+        key("read-timeout", Text, Optional, "\"5 s\""),
     ],
 };
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::admission::SignerKind;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostics;
+use crate::http::Listen;
 use crate::names::ModuleName;
 use crate::policy::Access;
 use crate::policy::DirGrant;
@@ -20,6 +21,7 @@ use crate::policy::Policy;
 pub fn check_set<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Diagnostics {
     let all: Vec<&Policy> = policies.into_iter().collect();
     let mut found = check_names(all.iter().copied());
+    check_listeners(&all, &mut found);
     // Two policies of one module are one mistake, and not also two modules that reach into each other.
     let mut first: BTreeMap<&ModuleName, &Policy> = BTreeMap::new();
     for policy in &all {
@@ -54,6 +56,23 @@ pub fn check_names<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Diagno
         }
     }
     found
+}
+
+/// Modules that listen at one address.
+fn check_listeners(all: &[&Policy], found: &mut Diagnostics) {
+    let mut first: BTreeMap<&Listen, &Policy> = BTreeMap::new();
+    for (policy, http) in all.iter().filter_map(|policy| Some((policy, policy.http.as_ref()?))) {
+        let other = *first.entry(&http.listen).or_insert(policy);
+        if other.name != policy.name {
+            let message = format!("`{}` and `{}` listen at one address", other.name, policy.name);
+            let diagnostic = policy.diagnostic(Code::SameListener, message, Place::Listen, "the same address again");
+            found.push(
+                diagnostic
+                    .also(&other.source, other.span(Place::Listen), "listened at here first")
+                    .help("give one of them another address"),
+            );
+        }
+    }
 }
 
 /// Something that a policy names by its path.

@@ -91,7 +91,14 @@ fn imports_that_nobody_offers_are_errors() {
 fn an_interface_of_another_version_is_not_offered() {
     let offered = |import: &str| module(&format!("(component (import \"{import}\" (instance)))")).other.is_empty();
     assert!(offered("wasi:io/streams@0.2.0") && offered("wasi:io/streams@0.2.99"));
-    for import in ["wasi:io/streams@0.3.0", "wasi:io/streams@0.2.0-rc", "wasi:http/types@0.2.0", "wasi:nn/graph@0.2.0", "wasi:io/streams"] {
+    for import in [
+        "wasi:io/streams@0.3.0",
+        "wasi:io/streams@0.2.0-rc",
+        "wasi:http/types@0.3.0",
+        "wasi:http/outgoing-handler@0.2.0",
+        "wasi:nn/graph@0.2.0",
+        "wasi:io/streams",
+    ] {
         assert!(!offered(import), "{import}");
     }
 }
@@ -99,6 +106,34 @@ fn an_interface_of_another_version_is_not_offered() {
 #[test]
 fn a_component_that_imports_sockets_is_a_warning() {
     assert_eq!(compared(common::BASE, COMPONENT), [UnknownImport, Sockets]);
+}
+
+const SERVICE: &str = r#"(component
+    (import "wasi:http/types@0.2.3" (instance))
+    (instance $handler)
+    (export "wasi:http/incoming-handler@0.2.3" (instance $handler)))"#;
+
+/// The base policy in the other mode, without grants.
+fn serving() -> String {
+    let text = without("[[graph]]").replace("mode = \"command\"", "mode = \"http\"");
+    format!("{text}\n[http]\nlisten = \"127.0.0.1:8080\"\n")
+}
+
+#[test]
+fn a_service_is_run_in_the_mode_that_it_is_made_for() {
+    let found = module(SERVICE);
+    assert!(found.serves && !found.command && found.other.is_empty());
+    assert_eq!(found.http, ["wasi:http/types@0.2.3"]);
+    assert_eq!(compared(&serving(), SERVICE), [UnusedDir]);
+    assert_eq!(compared(&without("[[graph]]"), SERVICE), [NotACommand, UnusedDir]);
+    assert_eq!(compared(&serving(), "(module (memory 1) (func (export \"_start\")))"), [NotACommand, UnusedDir]);
+}
+
+#[test]
+fn nobody_is_given_the_way_out() {
+    let sends = SERVICE.replace("(instance $handler)\n", "(import \"wasi:http/outgoing-handler@0.2.3\" (instance)) (instance $handler)\n");
+    assert_eq!(module(&sends).other, [("wasi:http/outgoing-handler@0.2.3".to_owned(), String::new())]);
+    assert_eq!(compared(&serving(), &sends), [UnknownImport, UnusedDir]);
 }
 
 #[test]

@@ -28,6 +28,17 @@ fn codes(policies: &[Policy]) -> Vec<Code> {
 }
 
 #[test]
+fn two_modules_at_one_address_are_an_error() {
+    let at = |name: &str, listen: &str| {
+        let text = common::BASE.replace("voice-gate", name).replace("acme", name).replace("\"command\"", "\"http\"");
+        parse(name, &format!("{text}\n[http]\nlisten = \"{listen}\"\n")).unwrap()
+    };
+    let found = check_set([&at("a", "127.0.0.1:80"), &at("b", "127.0.0.1:80"), &at("c", "127.0.0.1:81"), &module("d", &[])]);
+    let codes: Vec<_> = found.iter().map(|d| d.code()).filter(|code| *code == SameListener).collect();
+    assert_eq!((codes, found.errors()), (vec![SameListener], 1), "{found}");
+}
+
+#[test]
 fn modules_that_keep_apart_or_hand_on_what_they_wrote_are_not_warned_of() {
     let (apart, beside) = (module("a", &[("/srv/a", "read-write")]), module("b", &[("/srv/a-b", "read-write")]));
     assert_eq!(codes(&[apart, beside]), []);

@@ -223,3 +223,48 @@ key = \"/etc/edgeguard/keys/acme.pub\"
 retire-at = 2027-01-01T00:00:00Z
 evidence = \"timestamp\"
 ";
+
+pub(super) const HTTP_WRONG: &str = "[module]
+name = \"hello\"
+path = \"/var/lib/edgeguard/modules/hello.wasm\"
+mode = \"http\"
+
+[[module.signer]]
+key = \"/etc/edgeguard/keys/acme.pub\"
+";
+
+pub(super) const HTTP_RIGHT: &str = "[module]
+name = \"hello\"
+path = \"/var/lib/edgeguard/modules/hello.wasm\"
+mode = \"http\"
+
+[[module.signer]]
+key = \"/etc/edgeguard/keys/acme.pub\"
+
+[http]
+listen = \"unix:/run/edgeguard/http/hello.sock\"
+";
+
+pub(super) const LISTEN_WRONG: &str = "[module]
+name = \"hello\"
+path = \"/var/lib/edgeguard/modules/hello.wasm\"
+mode = \"http\"
+
+[[module.signer]]
+key = \"/etc/edgeguard/keys/acme.pub\"
+
+[http]
+listen = \"localhost:8080\"
+";
+
+pub(super) const WIDE_LISTENER_WRONG: &str = "[module]
+name = \"hello\"
+path = \"/var/lib/edgeguard/modules/hello.wasm\"
+mode = \"http\"
+
+[[module.signer]]
+key = \"/etc/edgeguard/keys/acme.pub\"
+
+[http]
+listen = \"0.0.0.0:8080\"
+";

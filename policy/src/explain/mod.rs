@@ -215,6 +215,10 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
                 "seen to before the worker sees the module; below it nothing runs",
                 policy.places.landlock.is_some().then_some(Place::Landlock),
             ),
+            Power::Serve(_) => (
+                "the daemon listens and accepts; the worker reads requests, has nothing but the connections that it is given, and no call that makes one",
+                Some(Place::Listen),
+            ),
             Power::Env { .. } | Power::Args(_) => ("given as memory; the process's own environment is empty", None),
             Power::MinVersion(_) | Power::Signing(_) => ("seen to by the daemon, before a byte of the module is compiled", None),
             Power::Dir { .. } | Power::Graph(_) => continue,

@@ -25,8 +25,15 @@ pub(super) fn of(policy: &Policy, floor: u32, privacy: Privacy) -> String {
     text.push_str(&graphs(policy));
     text.push_str(&words(policy));
     text.push_str(&named(privacy));
-    text.push_str("It reads the standard input that it is given, the clocks, and random numbers. ");
-    text.push_str("It has no network, starts no program and no thread, and opens nothing that is not named here.");
+    match &policy.http {
+        None => text.push_str("It reads the standard input that it is given, the clocks, and random numbers. It has no network, starts"),
+        Some(http) => {
+            let slow = show_duration(http.read_timeout);
+            text.push_str(&format!("It answers {}; a client has {slow} for the head of its request. ", http.words()));
+            text.push_str("It reads the clocks and random numbers. It makes no connection itself, starts");
+        }
+    }
+    text.push_str(" no program and no thread, and opens nothing that is not named here.");
     text
 }
 

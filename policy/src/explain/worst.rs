@@ -28,7 +28,8 @@ pub(super) fn of(policy: &Policy) -> Vec<Worst> {
 /// The module is the attacker's, and every layer holds.
 fn module(policy: &Policy) -> Worst {
     let mut can = vec!["all that the grants above say, in any order, and nothing else".to_owned()];
-    can.push("put what it reads into its output, for whoever invoked it".to_owned());
+    let reader = if policy.http.is_some() { "its answers, for whoever asks it" } else { "its output, for whoever invoked it" };
+    can.push(format!("put what it reads into {reader}"));
     let writable: Vec<String> = writable(policy);
     if !writable.is_empty() {
         can.push(format!(
@@ -131,7 +132,10 @@ pub(super) fn unlimited(policy: &Policy) -> Vec<String> {
     for graph in policy.graphs.iter().filter(|graph| graph.memory.is_none()) {
         all.push(format!("how much memory the model of `{}` takes: `memory` in its `[[graph]]` does", graph.name));
     }
-    all.push("how often it is invoked, and how much it is given on standard input: those in `control.invokers` decide".to_owned());
+    all.push(match &policy.http {
+        None => "how often it is invoked, and how much it is given on standard input: those in `control.invokers` decide".to_owned(),
+        Some(http) => format!("how often it is asked, and by whom: whoever may reach `{}` decides", http.listen),
+    });
     let most = policy.limits.memory.saturating_mul(policy.limits.instances.into());
     let threads = count(policy.limits.instances, "processor");
     all.push(format!(

@@ -27,6 +27,7 @@ pub use signing::Stated;
 pub use signing::Wanted;
 pub use signing::Who;
 
+use crate::http::Http;
 use crate::paths::within;
 use crate::policy::Access;
 use crate::policy::DirGrant;
@@ -60,6 +61,8 @@ pub enum Power {
     },
     /// The arguments, all of them and in this order.
     Args(Vec<String>),
+    /// Answering whoever connects.
+    Serve(Serve),
     /// A number up to which something may be used.
     Limit {
         /// The key in `[limits]`.
@@ -90,6 +93,28 @@ pub struct Graph {
     pub memory: Option<u64>,
     /// Tokens of a context, and contexts, of a language model.
     pub language: Option<(u32, u32)>,
+}
+
+/// Where a module serves, and what its clients may ask. What is not written in `words` is not part of the power.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serve {
+    /// The address, as a policy writes it.
+    pub listen: String,
+    /// Connections at once; bytes of a request's head, of its body, and of an answer's; and how long a head may take, in microseconds.
+    pub most: [u64; 5],
+    words: String,
+}
+
+impl Serve {
+    fn of(http: &Http) -> Self {
+        let micros = u64::try_from(http.read_timeout.as_micros()).unwrap_or(u64::MAX);
+        let most = [http.connections.into(), http.request_head, http.request_body, http.response_body, micros];
+        Self { listen: http.listen.to_string(), most, words: http.words() }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.listen == other.listen && self.most.iter().zip(&other.most).all(|(mine, wanted)| mine >= wanted)
+    }
 }
 
 /// The keys of `[limits]`.
@@ -123,6 +148,7 @@ impl Power {
                 within(inner, host) && write >= wanted && (!wanted || quota.covers(*room))
             }
             (Self::Graph(mine), Self::Graph(wanted)) => mine.covers(wanted),
+            (Self::Serve(mine), Self::Serve(wanted)) => mine.covers(wanted),
             (Self::Limit { of, most }, Self::Limit { of: same, most: wanted }) => of == same && most >= wanted,
             (Self::Landlock(Reverse(mine)), Self::Landlock(Reverse(wanted))) => mine <= wanted,
             (Self::MinVersion(Reverse(mine)), Self::MinVersion(Reverse(wanted))) => mine <= wanted,
@@ -198,6 +224,7 @@ impl Powers {
         all.extend(policy.dirs.iter().map(Power::of_dir));
         all.extend(policy.graphs.iter().map(|grant| Power::Graph(Graph::of(grant))));
         all.extend(policy.env.iter().map(|(name, value)| Power::Env { name: name.clone(), value: value.clone() }));
+        all.extend(policy.http.as_ref().map(|http| Power::Serve(Serve::of(http))));
         if !policy.args.is_empty() {
             all.push(Power::Args(policy.args.clone()));
         }

@@ -28,6 +28,7 @@ impl Power {
             }
             Self::Graph(graph) => format!("compute with the model {}", graph.words()),
             Self::Env { name, value } => format!("see the variable `{name}` with the value `{value}`"),
+            Self::Serve(serve) => format!("answer {}", serve.words),
             Self::Args(args) => format!("be given the arguments `{}`", args.join("` `")),
             Self::Limit { of, most } => format!("{} up to {}", of.words(), of.show(*most)),
             Self::Landlock(least) => format!("run where the kernel has Landlock ABI {} or newer", least.0),
@@ -38,13 +39,14 @@ impl Power {
         escape(&text)
     }
 
-    /// What it is about, in a word: `dir`, `graph`, `env`, `args`, `limit`, `landlock`, `min-version`, `signing`.
+    /// What it is about, in a word: `dir`, `graph`, `env`, `serve`, `args`, `limit`, `landlock`, `min-version`, `signing`.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
             Self::Dir { .. } => "dir",
             Self::Graph(_) => "graph",
             Self::Env { .. } => "env",
+            Self::Serve(_) => "serve",
             Self::Args(_) => "args",
             Self::Limit { .. } => "limit",
             Self::Landlock(_) => "landlock",
@@ -60,12 +62,14 @@ impl Power {
             Self::Graph(graph) => graph.sha256.clone(),
             Self::Env { name, .. } => name.clone(),
             Self::Limit { of, .. } => of.key().to_owned(),
+            Self::Serve(serve) => serve.listen.clone(),
             Self::Args(_) | Self::Landlock(_) | Self::MinVersion(_) | Self::Signing(_) => String::new(),
         };
         (self.class(), of)
     }
 
-    /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, or `least`.
+    /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, `listen`
+    /// with `connections`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = match self {
@@ -76,6 +80,13 @@ impl Power {
                 "context": graph.language.map(|l| l.0), "contexts": graph.language.map(|l| l.1),
             }),
             Self::Env { name, value } => json!({ "name": name, "value": value }),
+            Self::Serve(serve) => {
+                let [connections, request_head, request_body, response_body, read_timeout_us] = serve.most;
+                json!({
+                    "listen": serve.listen, "connections": connections, "request_head": request_head, "request_body": request_body,
+                    "response_body": response_body, "read_timeout_us": read_timeout_us,
+                })
+            }
             Self::Args(args) => json!({ "args": args }),
             Self::Limit { of, most } => json!({ "limit": of.key(), "most": most }),
             Self::Landlock(least) => json!({ "least": least.0 }),
