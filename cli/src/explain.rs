@@ -57,6 +57,12 @@ const ADMISSION: &[(&str, &str, &str)] = &[
         "the host lacks what admission needs",
         "Memory for the native code, or a journal that takes records. Nothing is admitted that cannot be recorded.",
     ),
+    (
+        "EG7007",
+        "the module's address cannot be listened at",
+        "Another program or another module listens there, this machine has no such address, or the service may open no such socket. The packaged service has \
+         no network: a `.socket` unit opens a TCP port for it, and hands it over.",
+    ),
 ];
 
 const AFTER: &str = "\

@@ -98,6 +98,10 @@ pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
 pub const CONNECTIONS: (u32, u32) = (1, 1024);
 /// `http.connections` where the policy is silent.
 pub const DEFAULT_CONNECTIONS: u32 = 64;
+/// `http.requests-per-minute`
+pub const REQUESTS_PER_MINUTE: (u32, u32) = (1, 600_000);
+/// `http.requests-per-minute` where the policy is silent: ten in a second.
+pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 600;
 /// `http.request-head`: bytes of a request before its body.
 pub const REQUEST_HEAD: (u64, u64) = (1 << 10, 64 << 10);
 /// `http.request-head` where the policy is silent.

@@ -18,7 +18,6 @@ use crate::document::shorten;
 use crate::paths;
 use crate::policy::Mode;
 use crate::resolve::Resolver;
-use crate::units;
 
 /// How a module serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +26,8 @@ pub struct Http {
     pub listen: Listen,
     /// Connections at once; those that wait for an instance count.
     pub connections: u32,
+    /// Requests in any minute, after as many at once: each leaves two events in the journal, and those are never deleted.
+    pub requests_per_minute: u32,
     /// Bytes of a request's head.
     pub request_head: u64,
     /// Bytes of a request's body.
@@ -83,13 +84,14 @@ impl fmt::Display for Listen {
     }
 }
 
+#[cfg(feature = "tools")]
 impl Http {
     /// In words, behind "answer ".
     pub(crate) fn words(&self) -> String {
-        let [head, body, answer] = [self.request_head, self.request_body, self.response_body].map(units::show_size);
-        let connections = self.connections;
+        let [head, body, answer] = [self.request_head, self.request_body, self.response_body].map(crate::units::show_size);
+        let (connections, requests) = (self.connections, self.requests_per_minute);
         format!(
-            "HTTP requests at `{}`, of up to {connections} clients at once, with heads of up to {head}, bodies of up to {body} and answers of up to {answer}",
+            "HTTP requests at `{}`, up to {requests} in a minute and of {connections} clients at once, with heads of up to {head}, bodies of up to {body} and answers of up to {answer}",
             self.listen
         )
     }
@@ -128,6 +130,8 @@ impl Resolver<'_> {
     fn listener(&mut self, table: &Table<'_>) -> Option<Placed> {
         let listen = table.text("listen").and_then(|text| self.listen(&text));
         let connections = self.count(table, "connections", bounds::CONNECTIONS, Some(bounds::DEFAULT_CONNECTIONS));
+        let requests =
+            self.count(table, "requests-per-minute", bounds::REQUESTS_PER_MINUTE, Some(bounds::DEFAULT_REQUESTS_PER_MINUTE));
         let mut size =
             |key, bounds, default| if table.has(key) { self.size(table, key, bounds).map(|size| size.value) } else { Some(default) };
         let request_head = size("request-head", bounds::REQUEST_HEAD, bounds::DEFAULT_REQUEST_HEAD);
@@ -141,6 +145,7 @@ impl Resolver<'_> {
         let http = Http {
             listen: listen.value,
             connections: connections?.value,
+            requests_per_minute: requests?.value,
             request_head: request_head?,
             request_body: request_body?,
             response_body: response_body?,

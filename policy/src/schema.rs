@@ -212,6 +212,7 @@ const HTTP: Section = Section {
     keys: &[
         key("listen", Text, Required, "\"unix:/run/edgeguard/http/classify.sock\""),
         key("connections", Integer, Optional, "64"),
+        key("requests-per-minute", Integer, Optional, "600"),
         key("request-head", Text, Optional, "\"16 KiB\""),
         key("request-body", Text, Optional, "\"1 MiB\""),
         key("response-body", Text, Optional, "\"16 MiB\""),

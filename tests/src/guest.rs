@@ -49,6 +49,22 @@ pub fn cat() -> Vec<u8> {
     )
 }
 
+/// The service of `tests/guests/service.wat`, made a component as toolchains do it.
+///
+/// # Panics
+/// The text is no module.
+#[must_use]
+pub fn service() -> Vec<u8> {
+    let guests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
+    let mut core = wat::parse_file(guests.join("service.wat")).unwrap_or_else(|error| panic!("{error}"));
+    let mut resolve = wit_parser::Resolve::default();
+    let path = guests.join("service.wit");
+    let package = resolve.push_str(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
+    let world = resolve.select_world(&[package], Some("service")).unwrap();
+    wit_component::embed_component_metadata(&mut core, &resolve, world, wit_component::StringEncoding::UTF8, false).unwrap();
+    wit_component::ComponentEncoder::default().module(&core).and_then(|encoder| encoder.encode()).unwrap()
+}
+
 /// Any module.
 ///
 /// # Panics

@@ -36,6 +36,8 @@ pub struct Policy {
     pub open_files: u32,
     /// `limits.table-elements`
     pub table_elements: u32,
+    /// It serves: the lines of `[http]`.
+    pub http: Option<String>,
     dirs: Vec<(String, PathBuf, &'static str)>,
     graphs: Vec<(String, PathBuf, String, String)>,
 }
@@ -56,6 +58,7 @@ impl Policy {
             output: "1 MiB".into(),
             open_files: 16,
             table_elements: 1000,
+            http: None,
             dirs: Vec::new(),
             graphs: Vec::new(),
         }
@@ -113,7 +116,8 @@ impl Policy {
         if let Some(revision) = self.revision {
             let _ = writeln!(text, "revision = {revision}");
         }
-        let _ = write!(text, "[module]\nname = {:?}\npath = {:?}\nmode = \"command\"\n", self.name, house.module(&self.name));
+        let mode = if self.http.is_some() { "http" } else { "command" };
+        let _ = write!(text, "[module]\nname = {:?}\npath = {:?}\nmode = {mode:?}\n", self.name, house.module(&self.name));
         if let Some(version) = self.min_version {
             let _ = writeln!(text, "min-version = {version}");
         }
@@ -128,6 +132,9 @@ impl Policy {
         }
         for (name, model, sha256, lines) in &self.graphs {
             let _ = write!(text, "[[graph]]\nname = {name:?}\nmodel = {model:?}\nsha256 = {sha256:?}\ntarget = \"cpu\"\n{lines}");
+        }
+        if let Some(lines) = &self.http {
+            let _ = write!(text, "[http]\n{lines}");
         }
         let _ = write!(
             text,

@@ -211,6 +211,7 @@ pub(super) const POLICY: &[Row] = &[
     row("http", Anything, "With `mode = \"http\"`: where the module is reached, and what its clients may ask."),
     row("http.listen", Matches("^(unix:/|[0-9]+[.]|\\[)"), "`unix:` and the path of a socket, or an IP address and a port. There is no TLS: let a proxy stand before what other machines reach."),
     row("http.connections", number(bounds::CONNECTIONS), "Clients at once, those that wait for an instance included. Default: 64."),
+    row("http.requests-per-minute", number(bounds::REQUESTS_PER_MINUTE), "Requests in any minute, after as many at once; each leaves two events in the journal. Default: 600."),
     row("http.request-head", Size, "A request before its body, 1 KiB to 64 KiB. Default: 16 KiB."),
     row("http.request-body", Size, "A request's body, 0 B to 1 GiB. Default: 1 MiB."),
     row("http.response-body", Size, "An answer's body, 0 B to 1 GiB; a module that writes more is stopped. Default: 16 MiB."),

@@ -100,15 +100,15 @@ pub struct Graph {
 pub struct Serve {
     /// The address, as a policy writes it.
     pub listen: String,
-    /// Connections at once; bytes of a request's head, of its body, and of an answer's; and how long a head may take, in microseconds.
-    pub most: [u64; 5],
+    /// Connections at once; requests in a minute; bytes of a request's head, of its body, and of an answer's; and how long a head may take, in microseconds.
+    pub most: [u64; 6],
     words: String,
 }
 
 impl Serve {
     fn of(http: &Http) -> Self {
         let micros = u64::try_from(http.read_timeout.as_micros()).unwrap_or(u64::MAX);
-        let most = [http.connections.into(), http.request_head, http.request_body, http.response_body, micros];
+        let most = [http.connections.into(), http.requests_per_minute.into(), http.request_head, http.request_body, http.response_body, micros];
         Self { listen: http.listen.to_string(), most, words: http.words() }
     }
 

@@ -69,7 +69,7 @@ impl Power {
     }
 
     /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, `listen`
-    /// with `connections`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
+    /// with `connections`, `requests_per_minute`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = match self {
@@ -81,9 +81,9 @@ impl Power {
             }),
             Self::Env { name, value } => json!({ "name": name, "value": value }),
             Self::Serve(serve) => {
-                let [connections, request_head, request_body, response_body, read_timeout_us] = serve.most;
+                let [connections, requests_per_minute, request_head, request_body, response_body, read_timeout_us] = serve.most;
                 json!({
-                    "listen": serve.listen, "connections": connections, "request_head": request_head, "request_body": request_body,
+                    "listen": serve.listen, "connections": connections, "requests_per_minute": requests_per_minute, "request_head": request_head, "request_body": request_body,
                     "response_body": response_body, "read_timeout_us": read_timeout_us,
                 })
             }

@@ -92,7 +92,7 @@ fn write(dir: &Path, bytes: u64) {
                 id: "i".into(),
                 module: "voice-gate".into(),
                 instance: "w".into(),
-                peer_uid: 7,
+                peer_uid: Some(7), listener: None, client: None,
                 ring: Some(0),
             })
             .unwrap();

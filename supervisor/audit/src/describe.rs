@@ -42,8 +42,11 @@ fn words(event: &Event) -> String {
         Event::CompileFailed { module, reason, .. } => format!("module `{module}` not compiled: {reason}"),
         Event::ProcessStarted { pid, role, subject, .. } => format!("{role} process {pid} confined{}", of(subject)),
         Event::ProcessExited { pid, role, subject, how, .. } => format!("{role} process {pid} gone{}: {how}", of(subject)),
-        Event::InvocationStarted { id, module, peer_uid, .. } => {
-            format!("invocation {id} of `{module}` began, asked for by user {peer_uid}")
+        Event::InvocationStarted { id, module, peer_uid, listener, client, .. } => {
+            let user = peer_uid.map(|uid| format!("user {uid}"));
+            let who = client.clone().or(user).unwrap_or_else(|| "nobody".into());
+            let at = listener.as_ref().map(|listener| format!(" at {listener}")).unwrap_or_default();
+            format!("invocation {id} of `{module}` began, asked for by {who}{at}")
         }
         Event::InvocationEnded {
             id,

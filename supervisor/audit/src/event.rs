@@ -149,8 +149,15 @@ pub enum Event {
         module: String,
         /// The worker's id; see [`Source::instance`].
         instance: String,
-        /// Who asked.
-        peer_uid: u32,
+        /// Who asked; none where it came over TCP.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer_uid: Option<u32>,
+        /// The address that its module listens at; none where it came over the control socket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listener: Option<String>,
+        /// The client's address and port, where it came over TCP.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
         /// The guest thread that it runs on, and with it the ring that its calls come from, until the next invocation on that ring begins; none where it
         /// never came to run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,7 +171,7 @@ pub enum Event {
         module: String,
         /// The worker's id.
         instance: String,
-        /// `exited`, `trapped`, `limit`, `worker-gone`.
+        /// `exited`, `trapped`, `limit`, `worker-gone`, or `refused`: what a client sent was no request, and no guest ran.
         outcome: String,
         /// Exit code, if it exited.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -340,14 +340,16 @@ fn event(event: &Event) -> Draft {
             let draft = Draft::new(Class::Process, (2, "Terminate"), "process-exited", fields);
             if *exit_code == Some(0) { Draft { detail: how.clone(), ..draft } } else { draft.failed(how) }
         }
-        Event::InvocationStarted { id, module, instance, peer_uid, .. } => {
-            let actor = json!({ "app_name": "edgeguardd", "user": { "uid": peer_uid.to_string() } });
-            Draft::new(
-                Class::Process,
-                (1, "Launch"),
-                "invocation-started",
-                json!({ "process": instance_of(module, id, instance), "actor": actor }),
-            )
+        Event::InvocationStarted { id, module, instance, peer_uid, listener, client, .. } => {
+            let mut actor = json!({ "app_name": "edgeguardd" });
+            if let Some(uid) = peer_uid {
+                set(&mut actor, "", "user", json!({ "uid": uid.to_string() }));
+            }
+            let mut fields = json!({ "process": instance_of(module, id, instance), "actor": actor });
+            if let Some(listener) = listener {
+                set(&mut fields, "", "unmapped", json!({ "listener": listener, "client": client }));
+            }
+            Draft::new(Class::Process, (1, "Launch"), "invocation-started", fields)
         }
         Event::InvocationEnded {
             id,

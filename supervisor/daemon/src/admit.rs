@@ -21,6 +21,7 @@ use edgeguard_attest::Time;
 use edgeguard_attest::UnverifiedModule;
 use edgeguard_attest::VerifiedModule;
 use edgeguard_policy::Diagnostics;
+use edgeguard_policy::Http;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Privacy;
 use edgeguard_policy::Severity;
@@ -151,6 +152,8 @@ pub struct Admitted {
     pub dirs: Vec<GrantedDir>,
     /// Granted graphs, by the names the module uses.
     pub graphs: Vec<(String, Arc<GraphHost>)>,
+    /// How it serves, if it does.
+    pub http: Option<Http>,
     /// Its limits.
     pub limits: worker::Limits,
     /// `argv`.
@@ -245,6 +248,7 @@ impl Gate {
             code,
             dirs,
             graphs,
+            http: policy.http.clone(),
             limits: limits(policy),
             args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
             env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),

@@ -15,6 +15,25 @@ use crate::graphs::GraphHost;
 use crate::invoke::Ending;
 use crate::trust::Said;
 
+/// Who asked for an invocation, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The user; none where it came over TCP.
+    pub peer_uid: Option<u32>,
+    /// The address that the module listens at; none for the control socket.
+    pub listener: Option<String>,
+    /// The client's own address, where it came over TCP.
+    pub client: Option<String>,
+}
+
+impl Origin {
+    /// Over the control socket.
+    #[must_use]
+    pub fn control(peer_uid: u32) -> Self {
+        Self { peer_uid: Some(peer_uid), ..Self::default() }
+    }
+}
+
 /// The daemon began.
 #[must_use]
 pub fn daemon_started() -> Event {
@@ -113,8 +132,9 @@ pub fn process_exited(pid: u32, role: &str, subject: &str, exit: Exit, cause: Op
 
 /// A fresh instance begins, on this guest thread.
 #[must_use]
-pub fn invocation_started(id: uuid::Uuid, module: &str, instance: uuid::Uuid, peer_uid: u32, ring: Option<u32>) -> Event {
-    Event::InvocationStarted { id: id.to_string(), module: module.into(), instance: instance.to_string(), peer_uid, ring }
+pub fn invocation_started(id: uuid::Uuid, module: &str, instance: uuid::Uuid, origin: &Origin, ring: Option<u32>) -> Event {
+    let Origin { peer_uid, listener, client } = origin.clone();
+    Event::InvocationStarted { id: id.to_string(), module: module.into(), instance: instance.to_string(), peer_uid, listener, client, ring }
 }
 
 /// The instance is gone and accounted for.

@@ -17,11 +17,15 @@ use rustix::pipe::PipeFlags;
 use serde::Serialize;
 use tokio::net::unix::pipe;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::admit::Admitted;
 use crate::child::ChildError;
 use crate::child::Exit;
 use crate::events;
+use crate::events::Origin;
+use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
 use crate::modules::Module;
 use crate::modules::Modules;
@@ -45,6 +49,17 @@ pub enum InvokeError {
         /// The refusal in words.
         reason: String,
     },
+    /// It has clients of its own.
+    #[error("module `{name}` serves HTTP, and is asked at `{listen}`; `invoke` is for commands")]
+    Serves {
+        /// The module.
+        name: String,
+        /// Where it listens.
+        listen: String,
+    },
+    /// It is no service.
+    #[error("module `{0}` does not serve")]
+    NoService(String),
     /// Too many wait already.
     #[error("module `{0}` is busy: all its instances run and {MAX_WAITING} invocations wait; try again later")]
     Busy(String),
@@ -100,10 +115,21 @@ pub struct Running {
     pub ending: JoinHandle<Ending>,
 }
 
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct Served {
+    /// What the guest prints.
+    pub stdout: pipe::Receiver,
+    /// The same.
+    pub stderr: pipe::Receiver,
+    /// Its settled account.
+    pub ending: JoinHandle<Ending>,
+}
+
 /// The settled account of one invocation; also the JSON that ends a framed answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ending {
-    /// `exited`, `trapped`, `limit` or `killed`.
+    /// `exited`, `trapped`, `limit`, `killed`, or of a client that sent no request `refused`.
     pub outcome: &'static str,
     /// The guest's own exit code, where it had one.
     pub code: Option<i32>,
@@ -145,6 +171,50 @@ pub struct Records {
 /// # Errors
 /// [`InvokeError`]
 pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<Running, InvokeError> {
+    let admission = admit(modules, name).await?;
+    if let Some(http) = &admission.admitted.http {
+        return Err(InvokeError::Serves { name: name.into(), listen: http.listen.to_string() });
+    }
+    // Everything that can fail comes before the guest may begin: from then on somebody must wait for its end.
+    let (stdin_guest, stdin) = pipe()?;
+    let (stdout, stdout_guest) = pipe()?;
+    let (stderr, stderr_guest) = pipe()?;
+    let stdin = pipe::Sender::from_owned_fd(stdin).map_err(InvokeError::Pipes)?;
+    let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(InvokeError::Pipes)?;
+    let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(InvokeError::Pipes)?;
+    let ending = admission.start([stdin_guest, stdout_guest, stderr_guest], &Origin::control(peer_uid))?;
+    Ok(Running { stdin, stdout, stderr, ending })
+}
+
+/// Has the module answer one client, whose connection this is.
+///
+/// # Errors
+/// [`InvokeError`]
+pub async fn serve(modules: &Arc<Modules>, name: &str, connection: OwnedFd, origin: Origin) -> Result<Served, InvokeError> {
+    let admission = admit(modules, name).await?;
+    if admission.admitted.http.is_none() {
+        return Err(InvokeError::NoService(name.into()));
+    }
+    let (stdout, stdout_guest) = pipe()?;
+    let (stderr, stderr_guest) = pipe()?;
+    let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(InvokeError::Pipes)?;
+    let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(InvokeError::Pipes)?;
+    let ending = admission.start([connection, stdout_guest, stderr_guest], &origin)?;
+    Ok(Served { stdout, stderr, ending })
+}
+
+/// A module whose instance may begin.
+struct Admission {
+    ledger: Arc<Ledger>,
+    module: Arc<Module>,
+    admitted: Arc<Admitted>,
+    permit: OwnedSemaphorePermit,
+    start: Start,
+    began: Instant,
+}
+
+/// Waits until an instance of the module may begin, and has its worker ready.
+async fn admit(modules: &Arc<Modules>, name: &str) -> Result<Admission, InvokeError> {
     let began = Instant::now();
     let ledger = Arc::clone(&modules.gate().ledger);
     ledger.usable()?;
@@ -163,55 +233,58 @@ pub async fn begin(modules: &Arc<Modules>, name: &str, peer_uid: u32) -> Result<
     // Not before: who is refused a place has earned the module nothing.
     ledger.admits(name).map_err(|left| InvokeError::Suspended { name: name.into(), left_s: left.as_secs() + 1 })?;
     let start = modules.worker(&module, &admitted).await.map_err(|source| InvokeError::Worker { name: name.into(), source })?;
+    Ok(Admission { ledger, module, admitted, permit, start, began })
+}
 
-    // Everything that can fail comes before the guest may begin: from then on somebody must wait for its end.
-    let (stdin_guest, stdin) = pipe()?;
-    let (stdout, stdout_guest) = pipe()?;
-    let (stderr, stderr_guest) = pipe()?;
-    let stdin = pipe::Sender::from_owned_fd(stdin).map_err(InvokeError::Pipes)?;
-    let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(InvokeError::Pipes)?;
-    let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(InvokeError::Pipes)?;
-
-    let invocation = uuid::Uuid::now_v7();
-    ledger.invocation_begins();
-    // Before the guest may begin, so that in the journal its calls stand behind this.
-    let begins = |ring| ledger.note(events::invocation_started(invocation, name, start.worker.uuid, peer_uid, ring));
-    let sent = start.worker.invoke([stdin_guest, stdout_guest, stderr_guest], begins);
-    let end = match sent {
-        Ok(end) => end,
-        Err(source) => {
-            ledger.invocation_ends();
-            // What has a beginning has an end, though it never came to run.
-            let ending = Ending::killed(crate::chain(&source), Records::default(), &start, began);
-            ledger.note(events::invocation_ended(invocation, name, start.worker.uuid, &ending));
-            return Err(InvokeError::Child { name: name.into(), source });
-        }
-    };
-    let deadline = admitted.limits.deadline;
-    let watch = async move {
-        let mut end = end;
-        let ended = match tokio::time::timeout(deadline + GRACE, &mut end).await {
-            Ok(Ok(ended)) => ended,
-            // The worker did not keep its own deadline: it is no longer believed.
-            late => {
-                start.worker.kill();
-                // Once it is gone, its rings say what it recorded. A channel that is closed has nothing more to say.
-                let last = if late.is_err() { tokio::time::timeout(LAST_WORDS, end).await.ok().and_then(Result::ok) } else { None };
-                match last {
-                    Some(Ended::Finished(_, records)) => Ended::WorkerGone(Exit::Signal(9), records),
-                    Some(gone) => gone,
-                    None => Ended::WorkerGone(Exit::Signal(9), Records::default()),
-                }
+impl Admission {
+    /// Begins it with these descriptors, and sees to it that it has an end.
+    fn start(self, passed: [OwnedFd; 3], origin: &Origin) -> Result<JoinHandle<Ending>, InvokeError> {
+        let Self { ledger, module, admitted, permit, start, began } = self;
+        let name = module.name.as_str();
+        let invocation = uuid::Uuid::now_v7();
+        ledger.invocation_begins();
+        // Before the guest may begin, so that in the journal its calls stand behind this.
+        let begins = |ring| ledger.note(events::invocation_started(invocation, name, start.worker.uuid, origin, ring));
+        let sent = start.worker.invoke(passed, begins);
+        let end = match sent {
+            Ok(end) => end,
+            Err(source) => {
+                ledger.invocation_ends();
+                // What has a beginning has an end, though it never came to run.
+                let ending = Ending::killed(crate::chain(&source), Records::default(), &start, began);
+                ledger.note(events::invocation_ended(invocation, name, start.worker.uuid, &ending));
+                return Err(InvokeError::Child { name: name.into(), source });
             }
         };
-        let ending = settle(&ledger, &start, ended, began).await;
-        ledger.invocation_ends();
-        ledger.note(events::invocation_ended(invocation, &module.name, start.worker.uuid, &ending));
-        count(&module, &ending);
-        drop(permit);
-        ending
-    };
-    Ok(Running { stdin, stdout, stderr, ending: tokio::spawn(watch) })
+        let deadline = admitted.limits.deadline;
+        Ok(tokio::spawn(async move {
+            let ended = ended(&start, end, deadline).await;
+            let ending = settle(&ledger, &start, ended, began).await;
+            ledger.invocation_ends();
+            ledger.note(events::invocation_ended(invocation, &module.name, start.worker.uuid, &ending));
+            count(&module, &ending);
+            drop(permit);
+            ending
+        }))
+    }
+}
+
+/// Waits for the guest's end, or ends it with its worker.
+async fn ended(start: &Start, mut end: oneshot::Receiver<Ended>, deadline: Duration) -> Ended {
+    match tokio::time::timeout(deadline + GRACE, &mut end).await {
+        Ok(Ok(ended)) => ended,
+        // The worker did not keep its own deadline: it is no longer believed.
+        late => {
+            start.worker.kill();
+            // Once it is gone, its rings say what it recorded. A channel that is closed has nothing more to say.
+            let last = if late.is_err() { tokio::time::timeout(LAST_WORDS, end).await.ok().and_then(Result::ok) } else { None };
+            match last {
+                Some(Ended::Finished(_, records)) => Ended::WorkerGone(Exit::Signal(9), records),
+                Some(gone) => gone,
+                None => Ended::WorkerGone(Exit::Signal(9), Records::default()),
+            }
+        }
+    }
 }
 
 /// Waits for an instance, in a queue of bounded length.
@@ -288,12 +361,19 @@ fn in_words(outcome: Outcome) -> (&'static str, Option<i32>, Option<String>) {
         Outcome::Exited(code) => ("exited", Some(code), None),
         Outcome::Trapped(trap) => ("trapped", None, Some(crate::child::escape(&trap))),
         Outcome::Limit(limit) => ("limit", None, Some(Limit::key(limit).into())),
+        Outcome::Refused(0) => ("refused", None, Some("the client left".into())),
+        Outcome::Refused(status) => ("refused", None, Some(status.to_string())),
     }
 }
 
 fn count(module: &Module, ending: &Ending) {
     let counters = &module.counters;
-    let counter = if ending.code == Some(0) { &counters.succeeded } else { &counters.failed };
+    let counter = match (ending.outcome, ending.code) {
+        // No guest ran: what was sent was no request.
+        ("refused", _) => &counters.refused,
+        (_, Some(0)) => &counters.succeeded,
+        _ => &counters.failed,
+    };
     counter.fetch_add(1, Ordering::Relaxed);
     match ending.outcome {
         "limit" => drop(counters.limited.fetch_add(1, Ordering::Relaxed)),

@@ -23,6 +23,7 @@ pub mod counted;
 pub mod events;
 pub mod graphs;
 pub mod handle;
+pub mod http;
 pub mod invoke;
 #[cfg(feature = "learning")]
 pub mod learning;

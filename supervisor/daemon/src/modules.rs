@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use std::time::Instant;
 
+use edgeguard_policy::Listen;
 use edgeguard_policy::Policy;
 use edgeguard_policy::Profiles;
 use tokio::sync::Semaphore;
@@ -23,6 +24,9 @@ use tokio::sync::Semaphore;
 use crate::admit::Admitted;
 use crate::admit::Gate;
 use crate::events;
+use crate::http::Ready;
+use crate::http::Services;
+use crate::http::Sockets;
 use crate::profiles;
 use crate::signed_policy;
 use crate::trust::Said;
@@ -37,6 +41,8 @@ pub struct Modules {
     table: Mutex<Table>,
     standby: tokio::sync::Mutex<Option<Standby>>,
     loading: tokio::sync::Mutex<()>,
+    /// What modules that serve listen at.
+    services: Services,
     /// Modules that are no longer in the table, and may still run what they began: what is taken back with the word to stop ends here, too.
     leaving: Mutex<Vec<Weak<Module>>>,
 }
@@ -88,9 +94,11 @@ pub struct Counters {
     pub succeeded: AtomicU64,
     /// Invocations that ended otherwise.
     pub failed: AtomicU64,
-    /// Of those, stopped at a limit.
+    /// Clients of a module that serves who sent no request.
+    pub refused: AtomicU64,
+    /// Of those that failed, stopped at a limit.
     pub limited: AtomicU64,
-    /// Of those, ended by the death of the worker.
+    /// Of those that failed, ended by the death of the worker.
     pub killed: AtomicU64,
     /// Workers started.
     pub cold_starts: AtomicU64,
@@ -121,9 +129,10 @@ pub struct LoadReport {
 impl Modules {
     /// Nothing loaded yet.
     #[must_use]
-    pub fn new(gate: Gate) -> Self {
+    pub fn new(gate: Gate, sockets: Sockets) -> Self {
         Self {
             gate,
+            services: Services::new(sockets),
             table: Mutex::default(),
             standby: tokio::sync::Mutex::new(None),
             loading: tokio::sync::Mutex::new(()),
@@ -132,7 +141,7 @@ impl Modules {
     }
 
     /// Reads every policy, admits every module, and puts the result in force as a whole.
-    pub async fn load(&self) -> LoadReport {
+    pub async fn load(self: &Arc<Self>) -> LoadReport {
         let _one_at_a_time = self.loading.lock().await;
         let before = self.snapshot();
         let mut table = Table::default();
@@ -146,9 +155,11 @@ impl Modules {
                 Err(reason) => self.refuse_file(file, reason, &mut table),
             }
         }
+        let wanted = self.listeners(&mut table);
         let report = report(&table);
         let after = table.modules.clone();
         *lock(&self.table) = table;
+        self.services.serve(self, wanted);
         for (name, old) in before.modules {
             if !after.get(&name).is_some_and(|new| Arc::ptr_eq(new, &old)) {
                 lock(&self.leaving).push(Arc::downgrade(&old));
@@ -157,6 +168,26 @@ impl Modules {
         }
         self.stop_what_leaves_if_told().await;
         report
+    }
+
+    /// What the table's modules listen at, each open. A module whose address cannot be had is refused.
+    fn listeners(&self, table: &mut Table) -> BTreeMap<Listen, (String, Ready)> {
+        let mut wanted: BTreeMap<Listen, (String, Ready)> = BTreeMap::new();
+        for (name, module) in &mut table.modules {
+            let Some(http) = module.state.as_ref().ok().and_then(|admitted| admitted.http.clone()) else { continue };
+            let reason = match (wanted.get(&http.listen), self.services.prepare(&http.listen)) {
+                (Some((other, _)), _) => format!("the module `{other}` listens at `{}` already", http.listen),
+                (None, Ok(ready)) => {
+                    wanted.insert(http.listen, (name.clone(), ready));
+                    continue;
+                }
+                (None, Err(error)) => crate::chain(&error),
+            };
+            tracing::error!(module = name, code = NOT_LISTENING, "refused: {reason}");
+            self.gate.ledger.note(events::module_refused(name, NOT_LISTENING, &reason, None));
+            *module = Arc::new(Module::refused(name.clone(), Refused { code: NOT_LISTENING.into(), reason }));
+        }
+        wanted
     }
 
     /// A policy that counts: on a host that accepts signed ones only, its signature and revision come before its words.
@@ -189,7 +220,7 @@ impl Modules {
     /// Loads again when the trust material is no longer what it was at the last load, or a date has passed by which a module was judged: an import needs
     /// no `reload`, and a list, a release or a key that runs out is seen.
     /// Floors that cannot be believed any more are put on record, and nothing is loaded by them: what runs goes on as it was admitted.
-    pub async fn follow_trust(&self) {
+    pub async fn follow_trust(self: &Arc<Self>) {
         let news = self.say_trust();
         let Ok(now) = self.gate.trust.now() else { return };
         let ended = |module: &Arc<Module>| module.state.as_ref().is_ok_and(|admitted| admitted.vouched().has_ended(&now.clock));
@@ -369,6 +400,7 @@ impl Modules {
 
     /// Ends everything.
     pub async fn shut_down(&self) {
+        self.services.close();
         *self.standby.lock().await = None;
         for module in self.list() {
             if let Some(worker) = module.worker.lock().await.take() {
@@ -489,6 +521,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// After a cold start, before the next standby is made. The start of a process holds up the daemon's loop and takes a processor, and both belong to the invocation
 /// that somebody waits for, which most often is over by then.
 const STANDBY_PAUSE: Duration = Duration::from_millis(5);
+
+/// A module whose address cannot be had.
+const NOT_LISTENING: &str = "EG7007";
 
 /// How long a worker may have nothing to do.
 const IDLE: Duration = Duration::from_secs(60);

@@ -3,12 +3,14 @@
 //! Runs in: daemon. Two programs call it: `edgeguardd`, and `edgeguardd-learning` for lab machines.
 
 use std::io::IsTerminal as _;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::ValueExt as _;
 use tracing_subscriber::EnvFilter;
 
+use crate::http::Sockets;
 use crate::startup;
 use crate::startup::Learning;
 use crate::startup::StartupError;
@@ -36,6 +38,8 @@ Exit codes: 0 stopped when told to; 2 usage, or a host file that is not valid; 4
 /// Reads the command line, runs until told to stop, and says how it went.
 #[must_use]
 pub fn main(learning: Learning) -> ExitCode {
+    // First, while nothing else can have these numbers.
+    let passed = edgeguard_sandbox::passed_by_the_service_manager();
     let Arguments { config, accepted } = match arguments() {
         Ok(Some(arguments)) => arguments,
         Ok(None) => return ExitCode::SUCCESS,
@@ -45,7 +49,8 @@ pub fn main(learning: Learning) -> ExitCode {
         }
     };
     start_log();
-    match load(&config).and_then(|host| serve(host, accepted.as_deref(), learning)) {
+    let passed = passed.map_err(|error| StartupError::Kernel("the sockets that the service manager passed", error));
+    match passed.and_then(|passed| serve(load(&config)?, accepted.as_deref(), learning, passed)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", crate::chain(&error));
@@ -113,8 +118,8 @@ fn load(config: &std::path::Path) -> Result<edgeguard_policy::HostConfig, Startu
 }
 
 /// One thread for everything but the journal: children die with the thread that made them, so it is the main one.
-fn serve(host: edgeguard_policy::HostConfig, accepted: Option<&str>, learning: Learning) -> Result<(), StartupError> {
+fn serve(host: edgeguard_policy::HostConfig, accepted: Option<&str>, learning: Learning, passed: Vec<OwnedFd>) -> Result<(), StartupError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| StartupError::Kernel("the runtime", error))?;
-    runtime.block_on(startup::run(host, accepted, learning))
+    runtime.block_on(startup::run(host, accepted, learning, Sockets::new(passed)))
 }

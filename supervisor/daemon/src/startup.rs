@@ -33,6 +33,7 @@ use crate::counted::Bound;
 use crate::counted::CountedError;
 use crate::events;
 use crate::graphs::Graphs;
+use crate::http::Sockets;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
 use crate::modules::Modules;
@@ -115,7 +116,7 @@ impl Learning {
 ///
 /// # Errors
 /// [`StartupError`]: the daemon did not come up.
-pub async fn run(host: HostConfig, accepted: Option<&str>, learning: Learning) -> Result<(), StartupError> {
+pub async fn run(host: HostConfig, accepted: Option<&str>, learning: Learning, sockets: Sockets) -> Result<(), StartupError> {
     learning.allows(&host)?;
     // 1. Ourselves: no root, nothing to gain by an exec, nothing to read for a process of the same user.
     if rustix::process::geteuid().is_root() {
@@ -170,7 +171,7 @@ pub async fn run(host: HostConfig, accepted: Option<&str>, learning: Learning) -
     let control_path = host.control.clone();
     let halts = host.audit.on_full == OnFull::Halt;
     let trust = Trust::new(&host);
-    let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), trust, host }));
+    let modules = Arc::new(Modules::new(Gate { compiler, cache, graphs, ledger: Arc::clone(&ledger), trust, host }, sockets));
     let report = modules.load().await;
     tracing::info!(admitted = report.admitted.len(), refused = report.refused.len(), "policies loaded");
     tokio::spawn(Arc::clone(&modules).prepare_standby());

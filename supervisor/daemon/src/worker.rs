@@ -27,6 +27,7 @@ use edgeguard_wire::Dialogue;
 use edgeguard_wire::worker::Assignment;
 use edgeguard_wire::worker::Finished;
 use edgeguard_wire::worker::FromWorker;
+use edgeguard_wire::worker::Http;
 use edgeguard_wire::worker::Invocation;
 use edgeguard_wire::worker::ToWorker;
 use rustix::event::EventfdFlags;
@@ -210,7 +211,7 @@ impl Worker {
         lock(&self.pending).waiting.is_empty().then(|| *lock(&self.last_used))
     }
 
-    /// Runs one fresh instance with these ends of its pipes: input, output, error. `begins` is told on which ring, before the worker is.
+    /// Runs one fresh instance with these descriptors: input or, of one that serves, its client; output; error. `begins` is told on which ring, before the worker is.
     ///
     /// # Errors
     /// The worker takes no frame, or has no guest thread left, which the module's permits exclude. It is then killed.
@@ -280,6 +281,12 @@ fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consum
         args: module.args.clone(),
         env: module.env.clone(),
         landlock_floor: module.landlock_floor,
+        http: module.http.as_ref().map(|http| Http {
+            request_head: http.request_head,
+            request_body: http.request_body,
+            response_body: http.response_body,
+            read_timeout: http.read_timeout,
+        }),
     };
     Ok((assignment, fds, rings))
 }

@@ -52,6 +52,7 @@ mod mapped;
 mod memory;
 mod namespace;
 mod own;
+mod passed;
 mod profile;
 mod report;
 
@@ -85,6 +86,7 @@ pub use memory::memfd;
 pub use memory::read_sealed;
 pub use memory::seal;
 pub use memory::sealed_memfd;
+pub use passed::passed_by_the_service_manager;
 pub use profile::Access;
 pub use profile::FilesystemUse;
 pub use profile::Profile;

@@ -21,6 +21,7 @@ type Read = fn(&Counters) -> &AtomicU64;
 const COUNTERS: &[(&str, &str, Read)] = &[
     ("edgeguard_invocations_succeeded_total", "Invocations that ended with exit code 0.", |counters| &counters.succeeded),
     ("edgeguard_invocations_failed_total", "Invocations that ended otherwise.", |counters| &counters.failed),
+    ("edgeguard_requests_refused_total", "Clients of modules that serve who sent no request.", |counters| &counters.refused),
     ("edgeguard_invocations_limited_total", "Invocations stopped at a limit.", |counters| &counters.limited),
     ("edgeguard_invocations_killed_total", "Invocations ended by the death of their worker.", |counters| &counters.killed),
     ("edgeguard_records_total", "Calls recorded in invocations that ended.", |counters| &counters.records),

@@ -13,7 +13,6 @@ mod stream;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -139,16 +138,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// The path is taken by something else, or the directory does not allow it.
 pub fn bind(path: &Path) -> std::io::Result<Bound> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, "another daemon answers on this socket"));
-            }
-            std::fs::remove_file(path)?;
-        }
-        Ok(_) => return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "the path is taken by something that is no socket")),
-        Err(_) => {}
-    }
+    crate::http::clear(path)?;
     let listener = UnixListener::bind(path)?;
     // Whoever may connect is told apart by credentials; group and others get no farther than the directory lets them.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;

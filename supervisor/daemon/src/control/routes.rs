@@ -190,6 +190,7 @@ async fn whole_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
 fn invoke_error(failure: &InvokeError) -> Answer {
     let (status, code) = match failure {
         InvokeError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-module"),
+        InvokeError::Serves { .. } | InvokeError::NoService(_) => (StatusCode::CONFLICT, "module-serves"),
         InvokeError::Refused { .. } => (StatusCode::FORBIDDEN, "module-refused"),
         InvokeError::Busy(_) | InvokeError::Replaced(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         InvokeError::Suspended { .. } => (StatusCode::TOO_MANY_REQUESTS, "module-suspended"),

@@ -83,6 +83,7 @@ fn module_status(module: &Module, ledger: &Ledger) -> Value {
                 "dirs": admitted.dirs_in_words(),
                 "graphs": admitted.graphs_in_words(),
                 "instances": admitted.limits.instances,
+                "listen": admitted.http.as_ref().map(|http| http.listen.to_string()),
             })
         }),
         Err(refused) => ("refused", json!({ "code": refused.code, "reason": refused.reason })),
@@ -102,6 +103,7 @@ fn module_status(module: &Module, ledger: &Ledger) -> Value {
         "invocations": {
             "succeeded": counters.succeeded.load(Ordering::Relaxed),
             "failed": counters.failed.load(Ordering::Relaxed),
+            "refused": counters.refused.load(Ordering::Relaxed),
             "limited": counters.limited.load(Ordering::Relaxed),
             "killed": counters.killed.load(Ordering::Relaxed),
         },

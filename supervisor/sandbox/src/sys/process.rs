@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd as _;
 use std::os::fd::OwnedFd;
 
 /// `PR_SET_MDWE` and its two bits (linux/prctl.h; Linux 6.3 and 6.6).
@@ -23,6 +24,14 @@ pub(crate) fn close_from(first: libc::c_uint) -> io::Result<()> {
     // SAFETY: takes integers only. `harden` calls it while no `OwnedFd` exists: before the process has opened anything, or, in a host whose engine is a
     // library, after it has closed what it received and mapped.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) })
+}
+
+/// Takes a descriptor that this process was started with, and keeps it from its children. The caller says that nobody else has it.
+pub(crate) fn take_descriptor(number: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only, and fails for a number that is not open.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, as was just seen, and its only owner is the one made here: `passed` takes each number once, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Makes the number of `old` name what `new` names. The holder of `old` goes on holding it.
