@@ -45,11 +45,12 @@ put 0644 "$here/systemd/edgeguardd.service" /usr/lib/systemd/system/edgeguardd.s
 put 0644 "$here/systemd/edgeguard-export.service" /usr/lib/systemd/system/edgeguard-export.service
 put 0644 "$here/systemd/edgeguard.slice" /usr/lib/systemd/system/edgeguard.slice
 
-mkdir -p "$dest/etc/edgeguard/policy.d" "$dest/etc/edgeguard/keys"
-chmod 0755 "$dest/etc/edgeguard" "$dest/etc/edgeguard/policy.d" "$dest/etc/edgeguard/keys"
+mkdir -p "$dest/etc/edgeguard/policy.d" "$dest/etc/edgeguard/profiles.d" "$dest/etc/edgeguard/keys"
+chmod 0755 "$dest/etc/edgeguard" "$dest/etc/edgeguard/policy.d" "$dest/etc/edgeguard/profiles.d" "$dest/etc/edgeguard/keys"
 keep 0644 "$here/examples/edgeguard.toml" /etc/edgeguard/edgeguard.toml
 
 put 0644 "$here/systemd/edgeguardd.service.d.example" /usr/share/doc/edgeguard/examples/edgeguardd.service.d.conf
+put 0644 "$here/systemd/edgeguardd-http.socket.example" /usr/share/doc/edgeguard/examples/edgeguardd-http.socket
 put 0644 "$here/examples/voice-gate.toml" /usr/share/doc/edgeguard/examples/voice-gate.toml
 put 0644 "$here/examples/export.toml" /usr/share/doc/edgeguard/examples/export.toml
 for file in otel/collector.yaml rsyslog/file.conf rsyslog/relp.conf rsyslog/tls.conf rsyslog/unix.conf syslog-ng/tls.conf \
@@ -58,6 +59,7 @@ for file in otel/collector.yaml rsyslog/file.conf rsyslog/relp.conf rsyslog/tls.
 done
 put 0644 "$root/docs/operator-quickstart.md" /usr/share/doc/edgeguard/operator-quickstart.md
 put 0644 "$root/docs/policy-reference.md" /usr/share/doc/edgeguard/policy-reference.md
+put 0644 "$root/docs/http.md" /usr/share/doc/edgeguard/http.md
 put 0644 "$root/docs/journal.md" /usr/share/doc/edgeguard/journal.md
 put 0644 "$root/docs/siem.md" /usr/share/doc/edgeguard/siem.md
 put 0644 "$root/SECURITY.md" /usr/share/doc/edgeguard/SECURITY.md

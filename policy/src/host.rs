@@ -140,7 +140,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn principals(&mut self, table: &Table<'_>, key: &str) -> Option<Vec<Principal>> {
+    pub(crate) fn principals(&mut self, table: &Table<'_>, key: &str) -> Option<Vec<Principal>> {
         let written = table.texts(key)?;
         if let Some(over) = written.get(bounds::MAX_PRINCIPALS) {
             let message = format!("`{key}` has {} entries, and at most {} are allowed", written.len(), bounds::MAX_PRINCIPALS);

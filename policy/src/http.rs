@@ -15,6 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::Found;
 use crate::document::Table;
 use crate::document::shorten;
+use crate::names::Principal;
 use crate::paths;
 use crate::policy::Mode;
 use crate::resolve::Resolver;
@@ -24,6 +25,9 @@ use crate::resolve::Resolver;
 pub struct Http {
     /// Where clients reach it.
     pub listen: Listen,
+    /// Who may connect to a Unix socket, besides root and the daemon's own user; without a list whoever the host's file lets invoke modules. Of a port, none:
+    /// nobody knows who connects.
+    pub clients: Option<Vec<Principal>>,
     /// Connections at once; those that wait for an instance count.
     pub connections: u32,
     /// Requests in any minute, after as many at once: each leaves two events in the journal, and those are never deleted.
@@ -90,8 +94,16 @@ impl Http {
     pub(crate) fn words(&self) -> String {
         let [head, body, answer] = [self.request_head, self.request_body, self.response_body].map(crate::units::show_size);
         let (connections, requests) = (self.connections, self.requests_per_minute);
+        let who = match (&self.listen, &self.clients) {
+            (Listen::Tcp(_), _) => "of whoever reaches it".to_owned(),
+            (Listen::Unix(_), None) => "of those who may invoke modules".to_owned(),
+            (Listen::Unix(_), Some(list)) if list.is_empty() => "of root and the daemon's user alone".to_owned(),
+            (Listen::Unix(_), Some(list)) => {
+                format!("of root and {}", list.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", "))
+            }
+        };
         format!(
-            "HTTP requests at `{}`, up to {requests} in a minute and of {connections} clients at once, with heads of up to {head}, bodies of up to {body} and answers of up to {answer}",
+            "HTTP requests {who} at `{}`, up to {requests} in a minute and of {connections} clients at once, with heads of up to {head}, bodies of up to {body} and answers of up to {answer}",
             self.listen
         )
     }
@@ -129,9 +141,13 @@ impl Resolver<'_> {
 
     fn listener(&mut self, table: &Table<'_>) -> Option<Placed> {
         let listen = table.text("listen").and_then(|text| self.listen(&text));
+        let clients = if table.has("clients") { self.principals(table, "clients").map(Some) } else { Some(None) };
+        if let (Some(Found { value: Listen::Tcp(_), .. }), Some(span)) = (&listen, table.span_of("clients")) {
+            let help = "remove the key, or listen at a Unix socket, where the kernel says who connects";
+            self.report(Code::Misplaced, "`clients` has no meaning for a port", &span, "nobody knows the users behind an address", help);
+        }
         let connections = self.count(table, "connections", bounds::CONNECTIONS, Some(bounds::DEFAULT_CONNECTIONS));
-        let requests =
-            self.count(table, "requests-per-minute", bounds::REQUESTS_PER_MINUTE, Some(bounds::DEFAULT_REQUESTS_PER_MINUTE));
+        let requests = self.count(table, "requests-per-minute", bounds::REQUESTS_PER_MINUTE, Some(bounds::DEFAULT_REQUESTS_PER_MINUTE));
         let mut size =
             |key, bounds, default| if table.has(key) { self.size(table, key, bounds).map(|size| size.value) } else { Some(default) };
         let request_head = size("request-head", bounds::REQUEST_HEAD, bounds::DEFAULT_REQUEST_HEAD);
@@ -144,6 +160,7 @@ impl Resolver<'_> {
         let listen = listen?;
         let http = Http {
             listen: listen.value,
+            clients: clients?,
             connections: connections?.value,
             requests_per_minute: requests?.value,
             request_head: request_head?,

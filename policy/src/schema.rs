@@ -211,6 +211,7 @@ const HTTP: Section = Section {
     title: "[http]",
     keys: &[
         key("listen", Text, Required, "\"unix:/run/edgeguard/http/classify.sock\""),
+        key("clients", Texts, Optional, "[\"user:www-data\"]"),
         key("connections", Integer, Optional, "64"),
         key("requests-per-minute", Integer, Optional, "600"),
         key("request-head", Text, Optional, "\"16 KiB\""),

@@ -114,6 +114,11 @@ fn http() -> Vec<Case> {
             &[SelfGrant],
         ),
         (
+            "clients_of_a_port",
+            serving("[http]\nlisten = \"127.0.0.1:80\"\nclients = [\"user:www-data\", \"www-data\"]\n"),
+            &[Misplaced, Principal],
+        ),
+        (
             "bounds_of_requests",
             serving(
                 "[http]\nlisten = \"0.0.0.0:80\"\nconnections = 0\nrequest-head = \"1 MiB\"\nrequest-body = \"1 MB\"\nread-timeout = \"1 h\"\n",

@@ -1,7 +1,7 @@
 //! Modules that serve HTTP, from the policy to the client: real connections, the real daemon, the journal that is left.
 //!
 //! Runs in: tests. What a worker does with one connection is in its own tests; here is what the daemon adds: addresses, places, rates, reloads, accounts.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking, and is a client of ports")]
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ use edgeguard_tests::guest;
 use edgeguard_tests::guest::service;
 use edgeguard_tests::house::House;
 use edgeguard_tests::house::PATIENCE;
+use edgeguard_tests::house::STRANGER_UID;
 use edgeguard_tests::house::until;
 use edgeguard_tests::policy::Policy;
 use rustix::process::Pid;
@@ -207,6 +208,30 @@ fn one_client_too_many_is_told_so_and_so_is_one_request_too_many() {
     assert_eq!(statuses, 201);
     assert_eq!([get(&house, "/greet").status, get(&house, "/greet").status, get(&house, "/greet").status], [201, 201, 429]);
     assert_eq!(until("three ends", || Some(house.events("invocation-ended")).filter(|ended| ended.len() >= 3)).len(), 3);
+}
+
+#[test]
+fn only_users_whom_the_policy_names_may_connect_to_a_socket() {
+    if !rustix::process::geteuid().is_root() {
+        return edgeguard_tests::house::skip("another user is needed to be one");
+    }
+    let as_stranger = |house: &House| {
+        let mut perl = std::process::Command::new("perl");
+        let text = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!"; print $s "GET /greet HTTP/1.1\r\nHost: a\r\n\r\n"; print <$s>;"#;
+        edgeguard_tests::house::as_user(perl.args(["-e", text]).arg(socket(house, "svc")), STRANGER_UID);
+        let output = perl.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Answer::parse(&output.stdout).status
+    };
+    let house = serving(|_| ());
+    assert_eq!(as_stranger(&house), 403);
+    house.wait_for_event("control-refused", |event| {
+        event["peer_uid"] == STRANGER_UID && event["what"].as_str().unwrap().starts_with("connect at unix:")
+    });
+    house.put_policy(&at_socket(&house, "svc").with(|policy| also(policy, &format!("clients = [\"uid:{STRANGER_UID}\"]"))));
+    house.reload();
+    assert_eq!(as_stranger(&house), 201);
+    assert_eq!(get(&house, "/greet").status, 201);
 }
 
 #[test]

@@ -87,6 +87,18 @@ fn a_named_invoker_may_invoke_and_a_stranger_may_not() {
 }
 
 #[test]
+fn modules_serve_at_a_socket_of_the_daemon_s_and_at_a_port_of_systemd_s() {
+    let Some(report) = report() else { return };
+    for step in ["served-at-a-socket", "served-at-a-port"] {
+        let answer = report.text(step);
+        let good = answer.starts_with("HTTP/1.1 201 Created\r\n") && answer.contains("hello from the guest");
+        assert!(good, "{step}: {answer}\n{}", report.everything());
+    }
+    let modes = report.text("http-modes");
+    assert_eq!(modes, "755 /run/edgeguard\n755 /run/edgeguard/http\n666 /run/edgeguard/http/socket.sock\n");
+}
+
+#[test]
 fn a_reload_leaves_the_service_active() {
     let Some(report) = report() else { return };
     succeeded(report, "reload");

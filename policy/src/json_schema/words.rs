@@ -210,6 +210,7 @@ pub(super) const POLICY: &[Row] = &[
     row("graph.contexts", number(bounds::CONTEXTS), "For language models: contexts at once, of all modules together. Default: 1."),
     row("http", Anything, "With `mode = \"http\"`: where the module is reached, and what its clients may ask."),
     row("http.listen", Matches("^(unix:/|[0-9]+[.]|\\[)"), "`unix:` and the path of a socket, or an IP address and a port. There is no TLS: let a proxy stand before what other machines reach."),
+    row("http.clients", Matches(PRINCIPAL), "With a Unix socket: who may connect, besides root and the daemon's own user. Default: whoever the host's file lets invoke modules.").most(bounds::MAX_PRINCIPALS),
     row("http.connections", number(bounds::CONNECTIONS), "Clients at once, those that wait for an instance included. Default: 64."),
     row("http.requests-per-minute", number(bounds::REQUESTS_PER_MINUTE), "Requests in any minute, after as many at once; each leaves two events in the journal. Default: 600."),
     row("http.request-head", Size, "A request before its body, 1 KiB to 64 KiB. Default: 16 KiB."),

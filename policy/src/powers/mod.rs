@@ -100,6 +100,8 @@ pub struct Graph {
 pub struct Serve {
     /// The address, as a policy writes it.
     pub listen: String,
+    /// Who may connect to a Unix socket; without a list whoever may invoke modules, which is neither more nor less than any list.
+    pub clients: Option<BTreeSet<String>>,
     /// Connections at once; requests in a minute; bytes of a request's head, of its body, and of an answer's; and how long a head may take, in microseconds.
     pub most: [u64; 6],
     words: String,
@@ -108,12 +110,18 @@ pub struct Serve {
 impl Serve {
     fn of(http: &Http) -> Self {
         let micros = u64::try_from(http.read_timeout.as_micros()).unwrap_or(u64::MAX);
-        let most = [http.connections.into(), http.requests_per_minute.into(), http.request_head, http.request_body, http.response_body, micros];
-        Self { listen: http.listen.to_string(), most, words: http.words() }
+        let most =
+            [http.connections.into(), http.requests_per_minute.into(), http.request_head, http.request_body, http.response_body, micros];
+        let clients = http.clients.as_ref().map(|list| list.iter().map(ToString::to_string).collect());
+        Self { listen: http.listen.to_string(), clients, most, words: http.words() }
     }
 
     fn covers(&self, other: &Self) -> bool {
-        self.listen == other.listen && self.most.iter().zip(&other.most).all(|(mine, wanted)| mine >= wanted)
+        let clients = match (&self.clients, &other.clients) {
+            (Some(mine), Some(wanted)) => mine.is_superset(wanted),
+            (mine, wanted) => mine == wanted,
+        };
+        self.listen == other.listen && clients && self.most.iter().zip(&other.most).all(|(mine, wanted)| mine >= wanted)
     }
 }
 

@@ -69,7 +69,7 @@ impl Power {
     }
 
     /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, `listen`
-    /// with `connections`, `requests_per_minute`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
+    /// with `clients`, `connections`, `requests_per_minute`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = match self {
@@ -83,7 +83,7 @@ impl Power {
             Self::Serve(serve) => {
                 let [connections, requests_per_minute, request_head, request_body, response_body, read_timeout_us] = serve.most;
                 json!({
-                    "listen": serve.listen, "connections": connections, "requests_per_minute": requests_per_minute, "request_head": request_head, "request_body": request_body,
+                    "listen": serve.listen, "clients": serve.clients, "connections": connections, "requests_per_minute": requests_per_minute, "request_head": request_head, "request_body": request_body,
                     "response_body": response_body, "read_timeout_us": read_timeout_us,
                 })
             }

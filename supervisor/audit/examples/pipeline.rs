@@ -200,8 +200,15 @@ fn push() {
 fn events() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path(), "bench").unwrap();
-    let written =
-        Event::InvocationStarted { id: "i".into(), module: "voice-gate".into(), instance: "w".into(), peer_uid: Some(1000), listener: None, client: None, ring: Some(0) };
+    let written = Event::InvocationStarted {
+        id: "i".into(),
+        module: "voice-gate".into(),
+        instance: "w".into(),
+        peer_uid: Some(1000),
+        listener: None,
+        client: None,
+        ring: Some(0),
+    };
     let durable = Event::DaemonStopped { reason: "bench".into() };
     for (name, event, count) in [("written", written, 20_000), ("durable", durable, 300)] {
         let mut times = Vec::new();
@@ -232,7 +239,15 @@ fn sealed(keep: Option<&std::path::Path>) {
         if round % 10 == 0 {
             journal.flush().unwrap();
             journal
-                .event(&Event::InvocationStarted { id: "i".into(), module: "m".into(), instance: "w".into(), peer_uid: Some(7), listener: None, client: None, ring: Some(0) })
+                .event(&Event::InvocationStarted {
+                    id: "i".into(),
+                    module: "m".into(),
+                    instance: "w".into(),
+                    peer_uid: Some(7),
+                    listener: None,
+                    client: None,
+                    ring: Some(0),
+                })
                 .unwrap();
         }
     }

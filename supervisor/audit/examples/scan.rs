@@ -92,7 +92,9 @@ fn write(dir: &Path, bytes: u64) {
                 id: "i".into(),
                 module: "voice-gate".into(),
                 instance: "w".into(),
-                peer_uid: Some(7), listener: None, client: None,
+                peer_uid: Some(7),
+                listener: None,
+                client: None,
                 ring: Some(0),
             })
             .unwrap();

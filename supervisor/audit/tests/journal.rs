@@ -53,7 +53,15 @@ fn admitted(module: &str) -> Event {
 }
 
 fn started(id: &str) -> Event {
-    Event::InvocationStarted { id: id.into(), module: "m".into(), instance: "i".into(), peer_uid: Some(7), listener: None, client: None, ring: Some(0) }
+    Event::InvocationStarted {
+        id: id.into(),
+        module: "m".into(),
+        instance: "i".into(),
+        peer_uid: Some(7),
+        listener: None,
+        client: None,
+        ring: Some(0),
+    }
 }
 
 fn open(dir: &Path) -> (Journal, Recovery) {

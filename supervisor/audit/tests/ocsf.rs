@@ -84,7 +84,15 @@ fn events() -> Vec<Event> {
             exit_code: None,
             signal: Some(31),
         },
-        Event::InvocationStarted { id: text("inv-1"), module: text("voice-gate"), instance: text("w-1"), peer_uid: Some(1000), listener: None, client: None, ring: Some(0) },
+        Event::InvocationStarted {
+            id: text("inv-1"),
+            module: text("voice-gate"),
+            instance: text("w-1"),
+            peer_uid: Some(1000),
+            listener: None,
+            client: None,
+            ring: Some(0),
+        },
         Event::InvocationEnded {
             id: text("inv-1"),
             module: text("voice-gate"),

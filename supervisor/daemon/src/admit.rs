@@ -32,6 +32,7 @@ use crate::cache::Cache;
 use crate::compiler::CompileError;
 use crate::compiler::Compiled;
 use crate::compiler::Compiler;
+use crate::control::Rights;
 use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::GraphHost;
@@ -154,6 +155,8 @@ pub struct Admitted {
     pub graphs: Vec<(String, Arc<GraphHost>)>,
     /// How it serves, if it does.
     pub http: Option<Http>,
+    /// Who may be its client at a Unix socket.
+    pub clients: Option<Rights>,
     /// Its limits.
     pub limits: worker::Limits,
     /// `argv`.
@@ -249,6 +252,7 @@ impl Gate {
             dirs,
             graphs,
             http: policy.http.clone(),
+            clients: policy.http.as_ref().map(|http| Rights::for_clients(&self.host, http)),
             limits: limits(policy),
             args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
             env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),

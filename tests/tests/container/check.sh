@@ -42,6 +42,12 @@ restarts_are() {
     [ "$(systemctl show --property=NRestarts --value edgeguardd)" -ge "$1" ] && systemctl is-active --quiet edgeguardd && edgeguard status
 }
 
+# greeted CLASS ADDRESS: what a client of a module that serves gets
+greeted() {
+    perl -MIO::Socket::UNIX -MIO::Socket::INET -e 'my $c = "IO::Socket::$ARGV[0]"; my $s = $ARGV[0] eq "UNIX" ? $c->new(Peer => $ARGV[1]) : $c->new($ARGV[1]);
+        $s or die "$!"; print $s "GET /greet HTTP/1.1\r\nHost: gate\r\n\r\n"; print <$s>;' "$1" "$2"
+}
+
 keep active systemctl is-active edgeguardd
 if [ "$(cat /report/active)" != active ]; then
     # What follows would only fail too, and say less.
@@ -56,6 +62,9 @@ keep status edgeguard status --json
 processes >/report/processes 2>&1
 keep invoker runuser -u gateway -- edgeguard invoke hello
 keep stranger runuser -u stranger -- edgeguard invoke hello
+greeted UNIX /run/edgeguard/http/socket.sock >/report/served-at-a-socket 2>&1
+greeted INET 127.0.0.1:8080 >/report/served-at-a-port 2>&1
+keep http-modes stat -c '%a %n' /run/edgeguard /run/edgeguard/http /run/edgeguard/http/socket.sock
 keep export-start systemctl start edgeguard-export
 keep export-active systemctl is-active edgeguard-export
 keep export-show systemctl show edgeguard-export

@@ -158,6 +158,7 @@ fn furnish(root: &Path, programs: &Path) -> Result<(), String> {
     ok(Command::new(&edgeguard).args(["sign", "--key"]).arg(key.with_extension("key")).arg(state.join("hello.wasm")))?;
     write("etc/edgeguard/policy.d/hello.toml", HELLO)?;
     furnish_voice_gate(root, &edgeguard, &key, &write)?;
+    furnish_services(root, &edgeguard, &key, &write)?;
     write("etc/edgeguard/export.toml", EXPORT)?;
 
     let own = fs::read_to_string(root.join("etc/edgeguard/edgeguard.toml")).map_err(|error| error.to_string())?;
@@ -172,6 +173,19 @@ fn furnish(root: &Path, programs: &Path) -> Result<(), String> {
     ok(Command::new("chmod").arg("0755").arg(root.join("check.sh")))?;
     write("etc/systemd/system/check.service", CHECK)?;
     write("etc/systemd/system/check.target", TARGET)
+}
+
+/// One module that serves at a Unix socket, which the daemon makes, and one at a port, which systemd opens by the example's unit.
+fn furnish_services(root: &Path, edgeguard: &Path, key: &Path, write: &dyn Fn(&str, &str) -> Result<(), String>) -> Result<(), String> {
+    let wasm = edgeguard_tests::guest::service();
+    for (name, listen) in [("socket", "unix:/run/edgeguard/http/socket.sock"), ("port", "127.0.0.1:8080")] {
+        let path = root.join("var/lib/edgeguard/modules").join(name).with_extension("wasm");
+        fs::write(&path, &wasm).map_err(|error| error.to_string())?;
+        ok(Command::new(edgeguard).args(["sign", "--key"]).arg(key.with_extension("key")).arg(&path))?;
+        let policy = HELLO.replace("hello", name).replace("\"command\"", "\"http\"");
+        write(&format!("etc/edgeguard/policy.d/{name}.toml"), &format!("{policy}\n[http]\nlisten = \"{listen}\"\n"))?;
+    }
+    write("etc/systemd/system/edgeguardd-http.socket", include_str!("../../../packaging/systemd/edgeguardd-http.socket.example"))
 }
 
 /// The module with a directory and a graph, where it and its model are built.
@@ -265,5 +279,5 @@ TimeoutStartSec=150
 
 const TARGET: &str = "[Unit]
 Requires=basic.target
-Wants=edgeguardd.service check.service
+Wants=edgeguardd-http.socket edgeguardd.service check.service
 ";

@@ -61,7 +61,15 @@ pub fn admitted(module: &str) -> Event {
 }
 
 pub fn started(id: &str) -> Event {
-    Event::InvocationStarted { id: id.into(), module: "m".into(), instance: "i".into(), peer_uid: Some(7), listener: None, client: None, ring: Some(0) }
+    Event::InvocationStarted {
+        id: id.into(),
+        module: "m".into(),
+        instance: "i".into(),
+        peer_uid: Some(7),
+        listener: None,
+        client: None,
+        ring: Some(0),
+    }
 }
 
 /// A gateway's state: a journal and its keys.

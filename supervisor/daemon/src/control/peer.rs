@@ -4,6 +4,7 @@
 //! The daemon's own user and root administer. Others need to be named in `edgeguard.toml`, as `admins` or as `invokers`.
 
 use edgeguard_policy::HostConfig;
+use edgeguard_policy::Http;
 use edgeguard_policy::Principal;
 
 /// What each peer may do, resolved once.
@@ -42,6 +43,15 @@ impl Rights {
             own_uid,
             admins: host.admins.iter().filter_map(resolve).collect(),
             invokers: host.invokers.iter().filter_map(resolve).collect(),
+        }
+    }
+
+    /// The same for the clients of a module that serves at a Unix socket, where those count whom its policy names.
+    #[must_use]
+    pub fn for_clients(host: &HostConfig, http: &Http) -> Self {
+        match &http.clients {
+            None => Self::new(host),
+            Some(clients) => Self { admins: Vec::new(), invokers: clients.iter().filter_map(resolve).collect(), ..Self::new(host) },
         }
     }
 

@@ -15,6 +15,7 @@ use edgeguard_policy::Listen;
 use tokio::net::TcpListener;
 use tokio::net::UnixListener;
 
+use crate::control::Rights;
 use crate::events::Origin;
 
 /// Why an address cannot be listened at.
@@ -49,17 +50,25 @@ impl Drop for Made {
 /// Who connected.
 #[derive(Debug)]
 pub enum Peer {
-    /// The user; none if the kernel does not say.
-    User(Option<u32>),
+    /// The user and the first group; none if the kernel does not say.
+    User(Option<(u32, u32)>),
     /// The address.
     Address(SocketAddr),
 }
 
 impl Peer {
+    /// Whether it is among these. Of a port nobody knows who connects, and its policy says so.
+    pub fn is_among(&self, clients: &Rights) -> bool {
+        match self {
+            Self::User(user) => user.is_some_and(|(uid, gid)| clients.of(uid, gid).may_invoke),
+            Self::Address(_) => true,
+        }
+    }
+
     /// As the journal says it.
     pub fn origin(&self, listener: &str) -> Origin {
         let (peer_uid, client) = match self {
-            Self::User(uid) => (*uid, None),
+            Self::User(user) => (user.map(|(uid, _)| uid), None),
             Self::Address(address) => (None, Some(address.to_string())),
         };
         Origin { peer_uid, listener: Some(listener.to_owned()), client }
@@ -84,7 +93,7 @@ impl Socket {
         match self {
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let peer = Peer::User(stream.peer_cred().ok().map(|credentials| credentials.uid()));
+                let peer = Peer::User(stream.peer_cred().ok().map(|credentials| (credentials.uid(), credentials.gid())));
                 Ok((stream.into_std()?.into(), peer))
             }
             Self::Tcp(listener) => {
@@ -112,13 +121,14 @@ fn hint(listen: &Listen, error: &std::io::Error) -> &'static str {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a port that a module's policy names")]
 fn bind_tcp(address: SocketAddr) -> std::io::Result<Socket> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener).map(Socket::Tcp)
 }
 
-/// Whoever may enter its directory may connect: to whom that is granted is a question of who serves whom, not of this program's users.
+/// Whoever may enter its directory may connect; whom its policy names is told apart by credentials.
 fn bind_unix(path: &Path) -> std::io::Result<Socket> {
     if let Some(dir) = path.parent().filter(|dir| !dir.exists()) {
         std::fs::DirBuilder::new().mode(0o755).create(dir)?;

@@ -20,20 +20,23 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
+use super::address::Peer;
 use super::lines::Lines;
 use super::lock;
 use super::rate::Rate;
-use crate::events::Origin;
+use crate::events;
 use crate::invoke;
 use crate::invoke::InvokeError;
 use crate::modules::Modules;
 
 /// A client that was accepted.
 pub struct Client {
-    modules: Arc<Modules>,
-    module: String,
-    connection: OwnedFd,
-    origin: Origin,
+    pub modules: Arc<Modules>,
+    pub module: String,
+    pub connection: OwnedFd,
+    pub peer: Peer,
+    /// Where it connected.
+    pub listener: String,
 }
 
 /// A connection's place among those that its policy allows; free again when it is dropped.
@@ -46,22 +49,24 @@ impl Drop for Place {
 }
 
 impl Client {
-    /// Of this module.
-    pub fn new(modules: Arc<Modules>, module: String, connection: OwnedFd, origin: Origin) -> Self {
-        Self { modules, module, connection, origin }
-    }
-
     /// Serves it to its end.
     pub async fn serve(self, open: Arc<AtomicUsize>, rate: Arc<Mutex<Rate>>, lines: Arc<Lines>) {
-        let Self { modules, module, connection, origin } = self;
+        let Self { modules, module, connection, peer, listener } = self;
         let before = open.fetch_add(1, Ordering::AcqRel);
         let _place = Place(open);
         // By the policy that is in force now.
-        let http = modules.get(&module).and_then(|module| module.state.as_ref().ok().and_then(|admitted| admitted.http.clone()));
-        let Some(http) = http else { return };
+        let Some(admitted) = modules.get(&module).and_then(|module| module.state.as_ref().ok().map(Arc::clone)) else { return };
+        let (Some(http), Some(clients)) = (&admitted.http, &admitted.clients) else { return };
+        let origin = peer.origin(&listener);
         let Ok(connection) = watched(connection) else { return };
         if before >= http.connections as usize {
             return tell(&connection, UNAVAILABLE);
+        }
+        if !peer.is_among(clients) {
+            let uid = origin.peer_uid.unwrap_or(u32::MAX);
+            tracing::warn!(module, uid, "client refused");
+            modules.gate().ledger.note(events::control_refused(uid, &format!("connect at {listener}")));
+            return end(&connection, FORBIDDEN).await;
         }
         // A client that says nothing costs its place here, and no instance.
         match timeout(http.read_timeout, connection.readable()).await {
@@ -151,6 +156,7 @@ fn answer_to(error: &InvokeError) -> &'static [u8] {
 }
 
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n";
+const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n";
 const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 

@@ -112,7 +112,7 @@ async fn accept(socket: Socket, listener: String, module: Arc<Mutex<String>>, mo
             Ok((connection, peer)) => {
                 let Some(modules) = modules.upgrade() else { return };
                 let name = lock(&module).clone();
-                let client = Client::new(modules, name, connection, peer.origin(&listener));
+                let client = Client { modules, module: name, connection, peer, listener: listener.clone() };
                 tokio::spawn(client.serve(Arc::clone(&open), Arc::clone(&rate), Arc::clone(&lines)));
             }
             Err(error) => {

@@ -202,7 +202,15 @@ fn record(n: u64) -> Record {
 fn events(n: u64) -> Vec<Event> {
     let text = |text: &str| text.to_owned();
     vec![
-        Event::InvocationStarted { id: format!("{n}"), module: text("voice-gate"), instance: text("i"), peer_uid: Some(7), listener: None, client: None, ring: Some(0) },
+        Event::InvocationStarted {
+            id: format!("{n}"),
+            module: text("voice-gate"),
+            instance: text("i"),
+            peer_uid: Some(7),
+            listener: None,
+            client: None,
+            ring: Some(0),
+        },
         Event::ModuleRefused {
             module: text("voice-gate"),
             code: text("EG2001"),
