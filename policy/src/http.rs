@@ -3,8 +3,8 @@
 //! Runs in: daemon and command line.
 //! Does not: open a socket. Whether the address can be had is for the daemon to find out.
 
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;

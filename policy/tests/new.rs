@@ -32,6 +32,17 @@ fn draft(file: &str, path: &str, key: (&str, &str), dir: (&str, &str)) -> Draft 
     }
 }
 
+#[test]
+fn a_module_that_serves_is_begun_as_a_service() {
+    let serves = "(component (import \"wasi:http/types@0.2.3\" (instance)) (instance $h) (export \"wasi:http/incoming-handler@0.2.3\" (instance $h)))";
+    let mut draft = draft("gate.wasm", "/gate.wasm", ("/k.pub", "a key"), ("/in", "/srv/in"));
+    draft.module = Some((imports::read(&wat::parse_str(serves).unwrap()).unwrap(), "gate.wasm".into(), [7; 32]));
+    let Begun { text, blanks } = begin(&draft).unwrap();
+    let policy = parse("gate.toml", &text).unwrap();
+    assert_eq!(policy.http.unwrap().listen.to_string(), "unix:/run/edgeguard/http/gate.sock");
+    assert!(text.contains("serves HTTP") && blanks.is_empty(), "{text}");
+}
+
 /// Words that end a string, a comment or a line, and begin a section.
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![

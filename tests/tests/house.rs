@@ -33,7 +33,9 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("sigstore-tuf", &["edgeguard-attest"]),
     ("rustls", &["edgeguard-export"]),
     ("prost", &["edgeguard-export"]),
-    ("hyper", &["edgeguardd", "edgeguard"]),
+    ("hyper", &["edgeguardd", "edgeguard", "edgeguard-worker"]),
+    ("hyper-util", &["edgeguardd", "edgeguard"]),
+    ("wasmtime-wasi-http", &["edgeguard-worker"]),
 ];
 
 /// Clients for a network, and what they are built of.
@@ -54,9 +56,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ("edgeguardd", &["edgeguard-export", "edgeguard-virtual-sigstore", "prost", "swtpm*"], "the daemon sends nothing, and plays nothing"),
     (
         "edgeguard-worker",
-        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "toml", "edgeguardd", "hyper", "rten*"],
+        &["edgeguard-attest", "edgeguard-policy", "sigstore*", "toml", "edgeguardd", "hyper-util", "rten*"],
         "a worker is given what it has",
     ),
+    // hyper comes whole with the engine's wasi:http, its client's half too; what would open a connection for it is in crates beside it.
+    ("edgeguard-worker", CLIENTS, "a worker sends no request"),
     (
         "edgeguard-compile",
         &["edgeguard-attest", "edgeguard-policy", "sigstore*", "edgeguardd", "hyper", "rten*"],

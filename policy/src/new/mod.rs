@@ -124,7 +124,11 @@ pub fn begin(draft: &Draft) -> Result<Begun, BeginError> {
         "path = {} # on the gateway; its bundle lies beside it, with `.sigstore.json` at the end\n",
         quoted(&draft.path)
     ));
-    out.push_str("mode = \"command\" # a fresh instance for every invocation\n\n");
+    let serves = imports.is_some_and(|imports| imports.serves && !imports.command);
+    out.push_str(match serves {
+        true => "mode = \"http\" # a fresh instance for every request\n\n",
+        false => "mode = \"command\" # a fresh instance for every invocation\n\n",
+    });
     match &draft.key {
         Some((path, what)) => out.push_str(&format!("[[module.signer]]\nkey = {} # {}\n\n", quoted(path), escape(what))),
         None => open.push(&SIGNER),
@@ -152,6 +156,12 @@ pub fn begin(draft: &Draft) -> Result<Begun, BeginError> {
         open.push(&GRAPH);
     }
     open.iter().for_each(|section| out.push_str(&section.text()));
+    if serves {
+        out.push_str(
+            "# Whoever may invoke modules may connect; with `clients = [\"user:www-data\"]` that user, a proxy's, and nobody else.\n",
+        );
+        out.push_str(&format!("[http]\nlisten = \"unix:/run/edgeguard/http/{}.sock\"\n\n", draft.name));
+    }
     out.push_str(&limits::of(imports));
     let text = format(&format!("{}.toml", draft.name), &out).map_err(BeginError::Format)?;
     let blanks = open.iter().map(|open| open.blank(&text)).collect();
@@ -183,10 +193,11 @@ fn header(draft: &Draft) -> String {
             Kind::Core => "a core module",
             Kind::Component => "a component",
         };
-        let asks: Vec<&str> = [(imports.opens_files(), "opens files"), (imports.nn, "computes with models")]
-            .into_iter()
-            .filter_map(|(does, words)| does.then_some(words))
-            .collect();
+        let asks: Vec<&str> =
+            [(imports.opens_files(), "opens files"), (imports.nn, "computes with models"), (imports.serves, "serves HTTP")]
+                .into_iter()
+                .filter_map(|(does, words)| does.then_some(words))
+                .collect();
         let asks = if asks.is_empty() { "asks for no file and no model".to_owned() } else { asks.join(" and ") };
         out.push_str(&format!("# Begun from `{}`, {kind} that {asks}; SHA-256 {}.\n", escape(file), hex::encode(sha256)));
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod http;
 mod journal;
 mod language;
 mod policy;
@@ -51,6 +52,7 @@ pub const TARGETS: &[&Target] = &[
     &journal::COUNTS,
     &journal::PROOF,
     &ring::RING,
+    &http::HEAD,
     &language::CONFIG,
     &language::SCHEMA,
 ];

@@ -161,6 +161,10 @@ impl Gathering<'_> {
                 if module == range.module =>
             {
                 let Some(mut run) = self.under_way.remove(&id) else { return Ok(()) };
+                // A client that sent no request: no guest ran.
+                if outcome == "refused" {
+                    return Ok(());
+                }
                 if let Some(ring) = run.ring.take_if(|ring| self.on_ring.get(ring) == Some(&id)) {
                     self.on_ring.remove(&ring);
                 }

@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(taken(&mut rate, Duration::ZERO), 60);
         assert_eq!(taken(&mut rate, Duration::from_millis(999)), 0);
         assert_eq!(taken(&mut rate, Duration::from_millis(1001)), 1);
-        assert_eq!(taken(&mut rate, Duration::from_secs(11)), 9);
+        assert_eq!(taken(&mut rate, Duration::from_secs(11)), 10);
         assert_eq!(taken(&mut rate, Duration::from_secs(1000)), 60);
     }
 

@@ -14,6 +14,8 @@ use std::task::ready;
 
 use bytes::Buf as _;
 use bytes::Bytes;
+use edgeguard_http_head::Head;
+use edgeguard_http_head::Refused;
 use rustix::io::Errno;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt as _;
@@ -22,10 +24,10 @@ use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
 
-use super::head;
-use super::head::Head;
-use super::head::Refused;
 use crate::stdio;
+
+/// A client that left in the middle of a head.
+const BROKEN_OFF: Refused = Refused(400);
 
 /// The connection, and what was read of it before its time.
 #[derive(Debug)]
@@ -56,10 +58,10 @@ impl Connection {
             let mut buffer = [0; 4096];
             let count = self.read(&mut buffer).await?;
             if count == 0 {
-                return Ok((!read.is_empty()).then_some(Err(Refused(hyper::StatusCode::BAD_REQUEST))));
+                return Ok((!read.is_empty()).then_some(Err(BROKEN_OFF)));
             }
             read.extend_from_slice(buffer.get(..count).unwrap_or_default());
-            match head::read(&read, most, most_body) {
+            match edgeguard_http_head::read(&read, most, most_body) {
                 Ok(None) => {}
                 Ok(Some(head)) => {
                     self.ahead = read.into();

@@ -1,13 +1,12 @@
 //! Modules that serve HTTP: one connection, one request, one fresh instance.
 //!
 //! Runs in: worker, on guest threads.
-//! Invariant: no byte of a request is interpreted outside this confined process, and none reaches a guest before [`head`] found that it can be
+//! Invariant: no byte of a request is interpreted outside this confined process, and none reaches a guest before [`edgeguard_http_head`] found that it can be
 //! understood in one way only. A guest that fails leaves the client an answer without detail, or, when its own had begun, one that breaks off; never one
 //! that looks whole and is not.
 
 mod body;
 mod connection;
-mod head;
 pub(crate) mod link;
 
 use std::cell::RefCell;
@@ -25,6 +24,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use edgeguard_audit::Outcome as Recorded;
 use edgeguard_audit::boottime_ns;
+use edgeguard_http_head::Head;
+use edgeguard_http_head::MAX_FIELDS;
+use edgeguard_http_head::Refused;
 use edgeguard_wire::worker::Http;
 use edgeguard_wire::worker::Limit;
 use edgeguard_wire::worker::Outcome;
@@ -50,7 +52,6 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use self::body::Account;
 use self::body::Counted;
 use self::connection::Connection;
-use self::head::Head;
 use crate::deadline::Deadline;
 use crate::guest::Guest;
 use crate::guest::LAST_OUTPUT;
@@ -81,7 +82,7 @@ impl Exchange<'_> {
         let (service, request, answer, verdict) = Once::new(Arc::clone(&answered), self.limits.response_body);
         let status = Rc::clone(&service.status);
         let mut serving = http1::Builder::new();
-        serving.keep_alive(false).half_close(true).max_headers(head::MAX_FIELDS).max_buf_size(hyper_buffer(&self.limits));
+        serving.keep_alive(false).half_close(true).max_headers(MAX_FIELDS).max_buf_size(hyper_buffer(&self.limits));
         let mut client = Client { serving: Box::pin(serving.serve_connection(TokioIo::new(connection), service)), gone: false };
 
         // The head is there already, so this waits for nothing but hyper.
@@ -93,7 +94,7 @@ impl Exchange<'_> {
                 let guest = client.until(guest, &answered);
                 timeout_at(self.deadline.0.into(), guest).await.unwrap_or_else(|_| Err(Stop(Limit::Deadline).into()))
             }
-            // hyper did not take what `head` had taken.
+            // hyper did not take what was taken before.
             _ => return Outcome::Refused(StatusCode::BAD_REQUEST.as_u16()),
         };
 
@@ -131,15 +132,16 @@ impl Exchange<'_> {
         let most = usize::try_from(self.limits.request_head).unwrap_or(usize::MAX);
         let refused = match timeout_at(patience.into(), connection.head(most, self.limits.request_body)).await {
             Ok(Ok(Some(Ok(head)))) => return Ok((head, connection)),
-            Ok(Ok(Some(Err(head::Refused(status))))) => status,
+            Ok(Ok(Some(Err(Refused(status))))) => status,
             // It left, or it broke: there is nobody to tell.
             Ok(Ok(None) | Err(_)) => return Err(Outcome::Refused(0)),
-            Err(_) => StatusCode::REQUEST_TIMEOUT,
+            Err(_) => StatusCode::REQUEST_TIMEOUT.as_u16(),
         };
-        let answer = format!("HTTP/1.1 {refused}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let said = StatusCode::from_u16(refused).unwrap_or(StatusCode::BAD_REQUEST);
+        let answer = format!("HTTP/1.1 {said}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
         let writing = tokio::io::AsyncWriteExt::write_all(&mut connection, answer.as_bytes());
         let _ = tokio::time::timeout(LAST_OUTPUT, writing).await;
-        Err(Outcome::Refused(refused.as_u16()))
+        Err(Outcome::Refused(refused))
     }
 
     /// Makes the instance and hands it the request.
@@ -161,9 +163,9 @@ impl Exchange<'_> {
     }
 }
 
-/// hyper's buffer: it holds the head, and has a least length of its own.
+/// hyper's buffer: it holds the head, and some of the body.
 fn hyper_buffer(limits: &Http) -> usize {
-    usize::try_from(limits.request_head).unwrap_or(usize::MAX).clamp(16 << 10, 1 << 20)
+    usize::try_from(limits.request_head).unwrap_or(usize::MAX).saturating_add(16 << 10).min(1 << 20)
 }
 
 /// What hyper does for one client.

@@ -1,21 +1,21 @@
 //! The head of a request, read strictly: what two readers could understand differently is refused before any of it is used.
 //!
 //! Runs in: worker, on guest threads.
+//! Does not: read a body, or anything but the bytes that it is given.
 //! Invariant: a [`Head`] is a request as RFC 9112 writes it, and no longer than its limit. A line ends with CR LF and nothing else, no line is continued on
 //! the next, and at most one field says how long the body is. hyper, which reads the same bytes again, would take more than that: a bare LF, or a
 //! `Content-Length` beside a `Transfer-Encoding`, which a proxy before this program may have understood the other way.
-
-use hyper::StatusCode;
+#![forbid(unsafe_code)]
 
 /// Fields of one request.
-pub(crate) const MAX_FIELDS: usize = 64;
+pub const MAX_FIELDS: usize = 64;
 
 /// The longest `Host`.
 const MAX_HOST: usize = 255;
 
 /// What of a request has to be known before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head {
+pub struct Head {
     /// Its length in bytes, the empty line included.
     pub len: usize,
     /// `GET`.
@@ -26,16 +26,16 @@ pub(crate) struct Head {
 
 /// Why a request is refused, by the status that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused(pub StatusCode);
+pub struct Refused(pub u16);
 
-const BAD: Refused = Refused(StatusCode::BAD_REQUEST);
-const TOO_LONG: Refused = Refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+const BAD: Refused = Refused(400);
+const TOO_LONG: Refused = Refused(431);
 
 /// Looks for a whole head at the beginning of `bytes`. `None`: it has not come to its end, and there is room for more of it.
 ///
 /// # Errors
 /// It is not one, or it or its body is longer than it may be.
-pub(crate) fn read(bytes: &[u8], most: usize, most_body: u64) -> Result<Option<Head>, Refused> {
+pub fn read(bytes: &[u8], most: usize, most_body: u64) -> Result<Option<Head>, Refused> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     loop {
@@ -61,7 +61,7 @@ pub(crate) fn read(bytes: &[u8], most: usize, most_body: u64) -> Result<Option<H
     let host = host(&fields)?;
     framing(&fields, version, most_body)?;
     if !only(&fields, "expect")?.is_none_or(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Refused(StatusCode::EXPECTATION_FAILED));
+        return Err(Refused(417));
     }
     let target = for_host(target, method, host)?;
     Ok(Some(Head { len, method: text(method), target: text(target) }))
@@ -94,7 +94,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
     let version = match version {
         b"HTTP/1.1" => Version::Http11,
         b"HTTP/1.0" => Version::Http10,
-        other if other.starts_with(b"HTTP/") => return Err(Refused(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
+        other if other.starts_with(b"HTTP/") => return Err(Refused(505)),
         _ => return Err(BAD),
     };
     if !is_token(method) || method.len() > 32 || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
@@ -102,7 +102,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
     }
     // A tunnel: there is nowhere that it could lead.
     if method == b"CONNECT" {
-        return Err(Refused(StatusCode::NOT_IMPLEMENTED));
+        return Err(Refused(501));
     }
     Ok((method, target, version))
 }
@@ -147,11 +147,11 @@ fn framing(fields: &[Field<'_>], version: Version, most: u64) -> Result<(), Refu
                 return Err(BAD);
             }
             let length: u64 = text(length).parse().map_err(|_| BAD)?;
-            if length > most { Err(Refused(StatusCode::PAYLOAD_TOO_LARGE)) } else { Ok(()) }
+            if length > most { Err(Refused(413)) } else { Ok(()) }
         }
         // HTTP/1.0 has no chunks.
         (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") && version == Version::Http11 => Ok(()),
-        (None, Some(_)) if version == Version::Http11 => Err(Refused(StatusCode::NOT_IMPLEMENTED)),
+        (None, Some(_)) if version == Version::Http11 => Err(Refused(501)),
         (_, Some(_)) => Err(BAD),
     }
 }
@@ -185,7 +185,7 @@ mod tests {
         match read(head.as_bytes(), MOST, 1000) {
             Ok(Some(_)) => 200,
             Ok(None) => 0,
-            Err(Refused(status)) => status.as_u16(),
+            Err(Refused(status)) => status,
         }
     }
 
@@ -292,6 +292,10 @@ mod tests {
                 prop_assert_eq!(head.matches('\r').count(), head.matches("\r\n").count());
                 let lengths = head.matches("Content-Length: ").count() + head.matches("Transfer-Encoding: ").count();
                 prop_assert!(lengths <= 1);
+                // Who reads it again takes it for the same.
+                let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+                let mut again = httparse::Request::new(&mut fields);
+                prop_assert_eq!(again.parse(text.as_bytes()), Ok(httparse::Status::Complete(head.len())));
             }
         }
     }
