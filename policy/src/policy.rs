@@ -54,6 +54,8 @@ pub struct Policy {
     pub args: Vec<String>,
     /// What the kernel must be able to enforce for this module.
     pub floor: Floor,
+    /// What the kernel should be able to enforce besides: below it the module runs, and the host says so.
+    pub preferred: Option<Floor>,
     /// In which form the journal keeps what the module names.
     pub privacy: Privacy,
     /// The profiles that it names, in its order.
@@ -234,6 +236,8 @@ pub struct Limits {
     pub open_files: u32,
     /// Elements in all tables.
     pub table_elements: u32,
+    /// The steps that its clocks go in; zero: as fine as the host's.
+    pub clock_resolution: Duration,
 }
 
 /// What the kernel must be able to enforce, below which a module is not run.
@@ -278,6 +282,8 @@ pub enum Place {
     Deadline,
     /// `limits.table-elements`, or the section where the key is absent.
     TableElements,
+    /// `prefer.landlock`; the module's name where the policy is silent.
+    Preferred,
     /// `require.landlock`; the module's name where the policy is silent.
     Landlock,
 }
@@ -298,6 +304,7 @@ pub(crate) struct Places {
     pub(crate) deadline: Range<usize>,
     pub(crate) table_elements: Range<usize>,
     pub(crate) landlock: Option<Range<usize>>,
+    pub(crate) preferred: Option<Range<usize>>,
     pub(crate) privacy: Spots,
     /// In the policy's own text, not in the expanded one.
     pub(crate) profiles: Option<(Source, Range<usize>)>,
@@ -377,6 +384,7 @@ impl Policy {
             Place::Memory => p.memory.clone(),
             Place::Deadline => p.deadline.clone(),
             Place::TableElements => p.table_elements.clone(),
+            Place::Preferred => p.preferred.clone().unwrap_or_else(|| p.name.clone()),
             Place::Landlock => p.landlock.clone().unwrap_or_else(|| p.name.clone()),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::bounds;
 use crate::codes::Code;
@@ -91,6 +92,7 @@ impl Resolver<'_> {
         let limits = root.section("limits").and_then(|t| self.limits(&t));
         let env = self.env(root);
         let floor = self.floor(root);
+        let preferred = self.preferred(root, floor.as_ref().map(|(floor, _)| *floor));
         let privacy = self.privacy(root);
         if let Some(limits) = &limits {
             self.channels(limits, &graphs);
@@ -100,6 +102,7 @@ impl Resolver<'_> {
             self.self_grants(module, &dirs, &graphs, socket);
         }
         let (module, limits, (floor, landlock), (privacy, classes), http) = (module?, limits?, floor?, privacy?, http?);
+        let (preferred, wish) = preferred?;
         version?;
         let revision = revision?;
         let signers = &module.signers.list;
@@ -117,6 +120,7 @@ impl Resolver<'_> {
             deadline: limits.deadline,
             table_elements: limits.table_elements,
             landlock,
+            preferred: wish,
             privacy: classes,
             profiles: None,
         };
@@ -135,6 +139,7 @@ impl Resolver<'_> {
             env,
             args: module.args,
             floor,
+            preferred,
             privacy,
             profiles: Vec::new(),
             digest: self.source.digest(),
@@ -151,7 +156,8 @@ impl Resolver<'_> {
         let _ = self.graphs(&root.sections("graph"));
         let _ = root.section("limits").and_then(|table| self.limits(&table));
         let _ = self.env(root);
-        let _ = self.floor(root);
+        let floor = self.floor(root);
+        let _ = self.preferred(root, floor.map(|(floor, _)| floor));
         let _ = self.privacy(root);
     }
 
@@ -220,6 +226,11 @@ impl Resolver<'_> {
         let output = self.size(table, "output", bounds::OUTPUT);
         let open_files = self.count(table, "open-files", bounds::OPEN_FILES, Some(bounds::DEFAULT_OPEN_FILES));
         let table_elements = self.count(table, "table-elements", bounds::TABLE_ELEMENTS, Some(bounds::DEFAULT_TABLE_ELEMENTS));
+        let clocks = if table.has("clock-resolution") {
+            self.duration(table, "clock-resolution", bounds::CLOCK_RESOLUTION).map(|found| found.value)
+        } else {
+            Some(Duration::ZERO)
+        };
         let (memory, deadline, instances, table_elements) = (memory?, deadline?, instances?, table_elements?);
         let limits = Limits {
             memory: memory.value,
@@ -228,6 +239,7 @@ impl Resolver<'_> {
             output: output?.value,
             open_files: open_files?.value,
             table_elements: table_elements.value,
+            clock_resolution: clocks?,
         };
         Some(PlacedLimits {
             limits,
@@ -318,6 +330,19 @@ impl Resolver<'_> {
         let Some(table) = root.section("require") else { return Some((Floor::default(), None)) };
         let landlock = self.count(&table, "landlock", bounds::LANDLOCK, None)?;
         Some((Floor { landlock: landlock.value }, Some(landlock.span)))
+    }
+
+    /// `[prefer]`: more than is required, or it says nothing.
+    fn preferred(&mut self, root: &Table<'_>, floor: Option<Floor>) -> Option<(Option<Floor>, Option<Range<usize>>)> {
+        let Some(table) = root.section("prefer") else { return Some((None, None)) };
+        let landlock = self.count(&table, "landlock", bounds::LANDLOCK, None)?;
+        if let Some(floor) = floor.filter(|floor| landlock.value <= floor.landlock) {
+            let message = format!("what is preferred, Landlock ABI {}, is required already", landlock.value);
+            let help = format!("write more than {}, or remove `[prefer]`", floor.landlock);
+            self.report(Code::Misplaced, message, &landlock.span, "no more than `require.landlock`", help);
+            return None;
+        }
+        Some((Some(Floor { landlock: landlock.value }), Some(landlock.span)))
     }
 
     pub(crate) fn at_most(&mut self, tables: &[Table<'_>], most: usize, what: &str, help: &str) {

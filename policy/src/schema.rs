@@ -64,7 +64,7 @@ const fn key(name: &'static str, kind: Kind, need: Need, example: &'static str) 
 }
 
 /// What profiles may hold, of the top of a policy.
-const SHARED: &[&str] = &["dir", "graph", "limits", "env", "require", "audit"];
+const SHARED: &[&str] = &["dir", "graph", "limits", "env", "require", "prefer", "audit"];
 
 /// A profile: whatever of [`SHARED`] it likes.
 pub(crate) const PROFILE: Section = Section {
@@ -76,6 +76,7 @@ pub(crate) const PROFILE: Section = Section {
         key("limits", One(&LIMITS), Optional, "[limits]"),
         key("env", Words, Optional, "[env]"),
         key("require", One(&REQUIRE), Optional, "[require]"),
+        key("prefer", One(&PREFER), Optional, "[prefer]"),
         key("audit", One(&PRIVACY), Optional, "[audit]"),
     ],
 };
@@ -108,6 +109,7 @@ pub(crate) const POLICY: Section = Section {
         key("limits", One(&LIMITS), Required, "[limits]"),
         key("env", Words, Optional, "[env]"),
         key("require", One(&REQUIRE), Optional, "[require]"),
+        key("prefer", One(&PREFER), Optional, "[prefer]"),
         key("audit", One(&PRIVACY), Optional, "[audit]"),
     ],
 };
@@ -230,10 +232,13 @@ const LIMITS: Section = Section {
         key("output", Text, Required, "\"1 MiB\""),
         key("open-files", Integer, Optional, "16"),
         key("table-elements", Integer, Optional, "10000"),
+        key("clock-resolution", Text, Optional, "\"1 ms\""),
     ],
 };
 
 const REQUIRE: Section = Section { title: "[require]", keys: &[key("landlock", Integer, Required, "3")] };
+
+const PREFER: Section = Section { title: "[prefer]", keys: &[key("landlock", Integer, Required, "6")] };
 
 /// What a policy says of the journal.
 const PRIVACY: Section = Section { title: "[audit]", keys: &[PATHS_CLASS, GRAPHS_CLASS] };

@@ -306,3 +306,28 @@ fn a_larger_quota_is_more_power_and_none_is_most() {
     // What may only be read cannot grow, so it is covered whatever the quota.
     assert!(kinds(&small, &base("", "")).iter().all(|(kind, _)| *kind == Kind::Narrower));
 }
+
+#[test]
+fn another_address_more_clients_and_finer_clocks_are_more_power() {
+    let serving = |lines: &str, limits: &str| {
+        let text =
+            common::BASE.replace("mode = \"command\"", "mode = \"http\"").replace("instances = 4", &format!("instances = 4\n{limits}"));
+        parse(&format!("{text}\n[http]\nlisten = \"unix:/run/a.sock\"\n{lines}"))
+    };
+    let (command, some) = (parse(common::BASE), serving("clients = [\"uid:7\"]\nconnections = 4\n", "clock-resolution = \"1 ms\""));
+    assert!(diff("m", Some(&command), Some(&some)).grants_more());
+    let other = |lines: &str| serving(lines, "clock-resolution = \"1 ms\"");
+    for more in [
+        other("clients = [\"uid:7\", \"uid:8\"]\nconnections = 4\n"),
+        other("connections = 4\n"),
+        other("clients = [\"uid:7\"]\nconnections = 5\n"),
+        other("clients = [\"uid:7\"]\nconnections = 4\nrequest-body = \"2 MiB\"\n"),
+        serving("clients = [\"uid:7\"]\nconnections = 4\n", "clock-resolution = \"1 us\""),
+        serving("clients = [\"uid:7\"]\nconnections = 4\n", ""),
+    ] {
+        assert!(diff("m", Some(&some), Some(&more)).grants_more(), "{:?}", kinds(&some, &more));
+    }
+    for less in [other("clients = []\nconnections = 4\n"), other("clients = [\"uid:7\"]\nconnections = 3\nread-timeout = \"1 s\"\n")] {
+        assert!(!diff("m", Some(&some), Some(&less)).grants_more(), "{:?}", kinds(&some, &less));
+    }
+}

@@ -36,6 +36,8 @@ fn two_modules_at_one_address_are_an_error() {
     let found = check_set([&at("a", "127.0.0.1:80"), &at("b", "127.0.0.1:80"), &at("c", "127.0.0.1:81"), &module("d", &[])]);
     let codes: Vec<_> = found.iter().map(|d| d.code()).filter(|code| *code == SameListener).collect();
     assert_eq!((codes, found.errors()), (vec![SameListener], 1), "{found}");
+    let said = found.iter().find(|d| d.code() == SameListener).unwrap();
+    insta::assert_snapshot!("same_listener", edgeguard_policy::Diagnostics::from(said.clone()).to_string());
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn cases() -> Vec<Case> {
     all.extend(requirements());
     all.extend(numbers());
     all.extend(http());
+    all.extend(wishes());
     all
 }
 
@@ -97,6 +98,14 @@ fn shape() -> Vec<Case> {
 /// The base in the other mode, and what follows.
 fn serving(section: &str) -> String {
     format!("{}\n{section}", base("\"command\"", "\"http\""))
+}
+
+fn wishes() -> Vec<Case> {
+    vec![
+        ("clocks_in_no_steps", limits("instances = 4", "instances = 4\nclock-resolution = \"0 ms\""), &[OutOfBounds]),
+        ("a_wish_that_is_required", with("[require]\nlandlock = 6\n\n[prefer]\nlandlock = 6\n"), &[Misplaced]),
+        ("a_wish_for_nothing", with("[prefer]\n"), &[MissingKey]),
+    ]
 }
 
 fn http() -> Vec<Case> {

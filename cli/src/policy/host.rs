@@ -64,6 +64,7 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
         }
     }
     look.deadline(policy);
+    look.kernel(policy, host);
     for (i, graph) in policy.graphs.iter().enumerate() {
         look.model(&graph.model, &graph.sha256, i);
     }
@@ -277,6 +278,20 @@ impl Look<'_> {
             let label = format!("a daemon that hangs is ended after {} s, a guest only here", WATCHDOG.as_secs());
             let help = "shorten it, unless the module's work is that long";
             self.report(Code::LongDeadline, "deadline is longer than the watchdog", Place::Deadline, label, help);
+        }
+    }
+
+    fn kernel(&mut self, policy: &Policy, host: &HostConfig) {
+        let abi = edgeguard_sandbox::host::landlock_abi();
+        let help = "`edgeguard doctor` says what this kernel has";
+        let floor = policy.effective_floor(host).landlock;
+        if abi < floor {
+            let message = format!("this kernel cannot enforce Landlock ABI {floor}, which the policy or the host requires");
+            self.report(Code::KernelFloor, message, Place::Landlock, "the module would not run here", help);
+        }
+        if let Some(wish) = policy.preferred.map(|wish| wish.landlock).filter(|wish| abi < *wish) {
+            let message = format!("this kernel cannot enforce Landlock ABI {wish}, which the policy prefers");
+            self.report(Code::KernelWish, message, Place::Preferred, "the module runs without it", help);
         }
     }
 

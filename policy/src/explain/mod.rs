@@ -219,6 +219,7 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
                 "the daemon listens and accepts; the worker reads requests, has nothing but the connections that it is given, and no call that makes one",
                 Some(Place::Listen),
             ),
+            Power::Clocks(_) => ("the worker", None),
             Power::Env { .. } | Power::Args(_) => ("given as memory; the process's own environment is empty", None),
             Power::MinVersion(_) | Power::Signing(_) => ("seen to by the daemon, before a byte of the module is compiled", None),
             Power::Dir { .. } | Power::Graph(_) => continue,

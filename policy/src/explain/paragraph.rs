@@ -20,6 +20,10 @@ pub(super) fn of(policy: &Policy, floor: u32, privacy: Privacy) -> String {
     text.push_str(&format!("It may {}", Power::Signing(Signing::of(policy)).words()));
     text.push_str(&policy.min_version.map(|least| format!(", in release {least} or newer")).unwrap_or_default());
     text.push_str(&format!(", and only where the kernel has Landlock ABI {floor} or newer. "));
+    text.push_str(&policy.preferred.map(|floor| format!("ABI {} is preferred. ", floor.landlock)).unwrap_or_default());
+    if !policy.limits.clock_resolution.is_zero() {
+        text.push_str(&format!("Its clocks go in steps of {}. ", show_duration(policy.limits.clock_resolution)));
+    }
     text.push_str(&limits(policy));
     text.push_str(&files(policy));
     text.push_str(&graphs(policy));

@@ -143,7 +143,13 @@ pub(super) fn unlimited(policy: &Policy) -> Vec<String> {
         show_size(most)
     ));
     all.push("what its output says".to_owned());
-    all.push("what it learns from time: its clocks are as fine as the host's, and caches are shared".to_owned());
+    all.push(match policy.limits.clock_resolution.is_zero() {
+        true => {
+            "what it learns from time: its clocks are as fine as the host's (`clock-resolution` makes them coarse), and caches are shared"
+                .to_owned()
+        }
+        false => "what it learns from time: by counting its own steps between those of its clocks, and caches are shared".to_owned(),
+    });
     all
 }
 

@@ -90,8 +90,9 @@ impl Plan {
             kept.map(|(grant, _)| grant.clone()).chain(self.new_graphs.iter().map(|(grant, ..)| grant.clone())).collect();
         let env = if self.env.keep { before.env.clone() } else { Default::default() };
         let args = if self.args.keep { before.args.clone() } else { Vec::new() };
-        let rest =
-            |p: &Policy| (p.name.clone(), p.path.clone(), p.mode, p.http.clone(), p.revision, p.min_version, p.limits, p.floor, p.privacy);
+        let rest = |p: &Policy| {
+            (p.name.clone(), p.path.clone(), p.mode, p.http.clone(), p.revision, p.min_version, p.limits, (p.floor, p.preferred), p.privacy)
+        };
         (&dirs, &graphs, &env, &args) == (&after.dirs, &after.graphs, &after.env, &after.args)
             && rest(before) == rest(after)
             && (&before.signers, &before.requirements) == (&after.signers, &after.requirements)

@@ -206,6 +206,12 @@ fn moved(old: &Policy, new: &Policy, changes: &mut Vec<Change>) {
         let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
         note(format!("the profiles that it names are {}, before {}", list(&new.profiles), list(&old.profiles)));
     }
+    if old.preferred != new.preferred {
+        let wish = |floor: Option<crate::policy::Floor>| {
+            floor.map_or_else(|| "nothing".to_owned(), |floor| format!("Landlock ABI {}", floor.landlock))
+        };
+        note(format!("it prefers {}, before {} (no power: `prefer.landlock`)", wish(new.preferred), wish(old.preferred)));
+    }
     let (was, is) = (old.privacy, new.privacy);
     for (key, was, is) in [("paths", was.paths, is.paths), ("graphs", was.graphs, is.graphs)] {
         if was != is {

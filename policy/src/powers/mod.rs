@@ -70,6 +70,8 @@ pub enum Power {
         /// In the unit of the key.
         most: u64,
     },
+    /// Reading clocks in steps of so many microseconds; 0 where they are as fine as the host's.
+    Clocks(Reverse<u64>),
     /// Being run when the kernel enforces no more than this Landlock ABI.
     Landlock(Reverse<u32>),
     /// Being run in a release as old as this; 0 where any will do.
@@ -158,6 +160,7 @@ impl Power {
             (Self::Graph(mine), Self::Graph(wanted)) => mine.covers(wanted),
             (Self::Serve(mine), Self::Serve(wanted)) => mine.covers(wanted),
             (Self::Limit { of, most }, Self::Limit { of: same, most: wanted }) => of == same && most >= wanted,
+            (Self::Clocks(Reverse(mine)), Self::Clocks(Reverse(wanted))) => mine <= wanted,
             (Self::Landlock(Reverse(mine)), Self::Landlock(Reverse(wanted))) => mine <= wanted,
             (Self::MinVersion(Reverse(mine)), Self::MinVersion(Reverse(wanted))) => mine <= wanted,
             (Self::Signing(mine), Self::Signing(wanted)) => mine.covers(wanted),
@@ -236,6 +239,7 @@ impl Powers {
         if !policy.args.is_empty() {
             all.push(Power::Args(policy.args.clone()));
         }
+        all.push(Power::Clocks(Reverse(u64::try_from(limits.clock_resolution.as_micros()).unwrap_or(u64::MAX))));
         all.push(Power::Landlock(Reverse(policy.floor.landlock)));
         all.push(Power::MinVersion(Reverse(policy.min_version.unwrap_or(0))));
         all.push(Power::Signing(Signing::of(policy)));

@@ -31,6 +31,8 @@ impl Power {
             Self::Serve(serve) => format!("answer {}", serve.words),
             Self::Args(args) => format!("be given the arguments `{}`", args.join("` `")),
             Self::Limit { of, most } => format!("{} up to {}", of.words(), of.show(*most)),
+            Self::Clocks(steps) if steps.0 == 0 => "read clocks as fine as the host's".to_owned(),
+            Self::Clocks(steps) => format!("read clocks in steps of {}", time(Duration::from_micros(steps.0))),
             Self::Landlock(least) => format!("run where the kernel has Landlock ABI {} or newer", least.0),
             Self::MinVersion(least) if least.0 == 0 => "run in any release".to_owned(),
             Self::MinVersion(least) => format!("run in release {} or newer", least.0),
@@ -39,7 +41,7 @@ impl Power {
         escape(&text)
     }
 
-    /// What it is about, in a word: `dir`, `graph`, `env`, `serve`, `args`, `limit`, `landlock`, `min-version`, `signing`.
+    /// What it is about, in a word: `dir`, `graph`, `env`, `serve`, `args`, `limit`, `clocks`, `landlock`, `min-version`, `signing`.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
@@ -49,6 +51,7 @@ impl Power {
             Self::Serve(_) => "serve",
             Self::Args(_) => "args",
             Self::Limit { .. } => "limit",
+            Self::Clocks(_) => "clocks",
             Self::Landlock(_) => "landlock",
             Self::MinVersion(_) => "min-version",
             Self::Signing(_) => "signing",
@@ -63,13 +66,13 @@ impl Power {
             Self::Env { name, .. } => name.clone(),
             Self::Limit { of, .. } => of.key().to_owned(),
             Self::Serve(serve) => serve.listen.clone(),
-            Self::Args(_) | Self::Landlock(_) | Self::MinVersion(_) | Self::Signing(_) => String::new(),
+            Self::Args(_) | Self::Clocks(_) | Self::Landlock(_) | Self::MinVersion(_) | Self::Signing(_) => String::new(),
         };
         (self.class(), of)
     }
 
     /// For machines: `{class, words}` and, by class, `host`, `write`, `files` and `bytes`, `sha256`, `name` and `value`, `limit` and `most`, `listen`
-    /// with `clients`, `connections`, `requests_per_minute`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, or `least`.
+    /// with `clients`, `connections`, `requests_per_minute`, `request_head`, `request_body`, `response_body` and `read_timeout_us`, `steps_us`, or `least`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut value = match self {
@@ -89,6 +92,7 @@ impl Power {
             }
             Self::Args(args) => json!({ "args": args }),
             Self::Limit { of, most } => json!({ "limit": of.key(), "most": most }),
+            Self::Clocks(steps) => json!({ "steps_us": steps.0 }),
             Self::Landlock(least) => json!({ "least": least.0 }),
             Self::MinVersion(least) => json!({ "least": least.0 }),
             Self::Signing(_) => json!({}),

@@ -165,6 +165,8 @@ pub struct Admitted {
     pub env: Vec<(String, String)>,
     /// The Landlock ABI below which its worker refuses.
     pub landlock_floor: u32,
+    /// The Landlock ABI that its policy prefers; below it the worker runs, and this host says so.
+    pub landlock_wish: Option<u32>,
     /// In which form the journal keeps what it names.
     pub privacy: Privacy,
 }
@@ -257,6 +259,7 @@ impl Gate {
             args: std::iter::once(name.clone()).chain(policy.args.iter().cloned()).collect(),
             env: policy.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             landlock_floor: policy.effective_floor(&self.host).landlock,
+            landlock_wish: policy.preferred.map(|wish| wish.landlock),
             privacy: policy.effective_privacy(&self.host),
             name,
         })
@@ -361,5 +364,6 @@ fn limits(policy: &Policy) -> worker::Limits {
         deadline: policy.limits.deadline,
         output: policy.limits.output,
         open_files: policy.limits.open_files,
+        clock_resolution: policy.limits.clock_resolution,
     }
 }

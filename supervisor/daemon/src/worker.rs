@@ -165,6 +165,14 @@ impl Standby {
             _ => return Err(self.child.refused("it spoke out of turn").into()),
         };
         self.child.look()?;
+        if let Some(wish) = module.landlock_wish.filter(|wish| report.landlock_abi < *wish) {
+            tracing::warn!(
+                module = module.name,
+                preferred = wish,
+                found = report.landlock_abi,
+                "this kernel has less of Landlock than the policy prefers"
+            );
+        }
         granted.await?;
         ledger.record(events::process_started(self.child.pid(), "worker", &module.name, &report)).await?;
         let source = Source::new(&module.name, uuid, module.digest.0, module.policy_digest);

@@ -65,6 +65,12 @@ impl HostSupport {
     }
 }
 
+/// The Landlock ABI of this kernel; 0 without Landlock.
+#[must_use]
+pub fn landlock_abi() -> u32 {
+    process::landlock_abi().unwrap_or(0)
+}
+
 /// Asks this host; workers require at least Landlock ABI `floor`.
 pub fn probe(floor: u32) -> HostSupport {
     let mut rows = vec![kernel()];
@@ -107,7 +113,7 @@ fn kernel() -> Row {
 }
 
 fn landlock_rows(floor: u32) -> Vec<Row> {
-    let abi = process::landlock_abi().unwrap_or(0);
+    let abi = landlock_abi();
     let found = if abi == 0 { "none".to_owned() } else { format!("ABI {abi}") };
     let enable = "boot with `landlock` in the `lsm=` list, on a kernel built with CONFIG_SECURITY_LANDLOCK";
     let mut rows = vec![row(

@@ -138,6 +138,8 @@ pub struct Limits {
     pub output: u64,
     /// Files open at once, preopened directories not counted.
     pub open_files: u32,
+    /// The steps that its clocks go in; zero: as fine as the host's.
+    pub clock_resolution: Duration,
 }
 
 /// One invocation.

@@ -124,7 +124,15 @@ mod tests {
     use super::*;
 
     fn assignment(dirs: usize, graphs: usize, instances: u32) -> Assignment {
-        let limits = Limits { memory: 1, table_elements: 1, instances, deadline: Duration::from_secs(1), output: 1, open_files: 1 };
+        let limits = Limits {
+            memory: 1,
+            table_elements: 1,
+            instances,
+            deadline: Duration::from_secs(1),
+            output: 1,
+            open_files: 1,
+            clock_resolution: Duration::ZERO,
+        };
         Assignment {
             module: "m".into(),
             kind: ModuleKind::Core,

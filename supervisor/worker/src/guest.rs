@@ -46,6 +46,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::assignment::Grants;
+use crate::clocks;
 use crate::deadline::Deadline;
 use crate::fault::Refusal;
 use crate::http;
@@ -248,6 +249,7 @@ impl GuestRunner {
             builder.stdin(input);
         }
         builder.args(&self.args).envs(&self.env);
+        clocks::in_steps(&mut builder, self.limits.clock_resolution);
         builder.allow_blocking_current_thread(true);
         // Not that a socket could be had: the process has none. But the guest is to get an error, not the end.
         builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);

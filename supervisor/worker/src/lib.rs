@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod assignment;
+mod clocks;
 mod deadline;
 mod fault;
 mod guest;

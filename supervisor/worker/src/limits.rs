@@ -242,7 +242,15 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { memory: 100, table_elements: 10, instances: 1, deadline: Duration::from_secs(1), output: 0, open_files: 2 }
+        Limits {
+            memory: 100,
+            table_elements: 10,
+            instances: 1,
+            deadline: Duration::from_secs(1),
+            output: 0,
+            open_files: 2,
+            clock_resolution: Duration::ZERO,
+        }
     }
 
     #[test]

@@ -439,3 +439,29 @@ fn an_invocation_that_hangs_in_the_kernel_takes_its_worker_with_it() {
     assert_eq!(status.code(), Some(3));
     assert!(began.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn clocks_go_in_the_steps_that_the_policy_says_in_both_forms() {
+    let guest = r#"(module
+        (import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "clock_res_get" (func $resolution (param i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func $whole (param $clock i32)
+            (drop (call $time (local.get $clock) (i64.const 0) (i32.const 0)))
+            (if (i64.ne (i64.rem_u (i64.load (i32.const 0)) (i64.const 10000000)) (i64.const 0)) (then unreachable))
+            (drop (call $resolution (local.get $clock) (i32.const 0)))
+            (if (i64.lt_u (i64.load (i32.const 0)) (i64.const 10000000)) (then unreachable)))
+        (func (export "_start") (local $i i32)
+            (loop $again
+                (call $whole (i32.const 0)) (call $whole (i32.const 1))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $i) (i32.const 200))))))"#;
+    for (native, component) in common::in_both_forms(guest) {
+        let run = Plan::new(native).limits(|limits| limits.clock_resolution = Duration::from_millis(10)).start().run();
+        assert_eq!(run.outcome(), &Outcome::Exited(0), "component: {component}");
+    }
+    // Without, they are as fine as the host's.
+    for (native, component) in common::in_both_forms(guest) {
+        assert!(matches!(Plan::new(native).start().run().outcome(), Outcome::Trapped(_)), "component: {component}");
+    }
+}

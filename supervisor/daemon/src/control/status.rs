@@ -83,6 +83,11 @@ fn module_status(module: &Module, ledger: &Ledger) -> Value {
                 "dirs": admitted.dirs_in_words(),
                 "graphs": admitted.graphs_in_words(),
                 "instances": admitted.limits.instances,
+                "landlock": {
+                    "required": admitted.landlock_floor,
+                    "preferred": admitted.landlock_wish,
+                    "found": edgeguard_sandbox::host::landlock_abi(),
+                },
                 "listen": admitted.http.as_ref().map(|http| http.listen.to_string()),
             })
         }),

@@ -139,6 +139,7 @@ impl Plan {
             deadline: Duration::from_secs(5),
             output: 1 << 20,
             open_files: 8,
+            clock_resolution: Duration::ZERO,
         };
         Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new(), quota: None, http: None }
     }
