@@ -96,6 +96,8 @@ pub const TABLE_ELEMENTS: (u32, u32) = (0, 10_000_000);
 pub const DEFAULT_TABLE_ELEMENTS: u32 = 10_000;
 /// `limits.clock-resolution`: the steps that a module's clocks go in.
 pub const CLOCK_RESOLUTION: (Duration, Duration) = (Duration::from_micros(1), Duration::from_secs(1));
+/// `graph.tensors`: bytes of all inputs of one compute, and as many of all outputs.
+pub const TENSORS: (u64, u64) = (4 << 10, 1 << 30);
 /// `http.connections`
 pub const CONNECTIONS: (u32, u32) = (1, 1024);
 /// `http.connections` where the policy is silent.

@@ -86,6 +86,7 @@ impl Resolver<'_> {
         self.one_at_a_time(table, engine, computes.as_ref().and_then(Option::as_ref));
         let memory = if table.has("memory") { self.size(table, "memory", bounds::GRAPH_MEMORY).map(Some) } else { Some(None) };
         let load = self.load(table);
+        let terms = self.terms(table, encoding);
         let language = encoding.and_then(|encoding| self.language(table, encoding));
         let (name, model, digest) = (name?, model?, digest?);
         let grant = GraphGrant {
@@ -99,6 +100,7 @@ impl Resolver<'_> {
             threads: threads?.value,
             memory: memory?.map(|found| found.value),
             load: load?,
+            terms: terms?,
             language: language?,
         };
         Some(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span })

@@ -21,6 +21,7 @@ use crate::names::ModuleName;
 use crate::privacy::Privacy;
 use crate::privacy::Spots;
 use crate::source::Source;
+use crate::terms::GraphTerms;
 use crate::units::show_size;
 
 /// One module's policy: everything it may have, and nothing that is not written here.
@@ -151,6 +152,8 @@ pub struct GraphGrant {
     pub memory: Option<u64>,
     /// When its process is started.
     pub load: GraphLoad,
+    /// On which terms this module has it.
+    pub terms: GraphTerms,
     /// What a language model's contexts may cost; of every language model, and of no other.
     pub language: Option<LanguageBounds>,
 }

@@ -206,6 +206,9 @@ pub(crate) const GRAPH: Section = Section {
         key("idle-unload", Text, Optional, "\"10 min\""),
         key("context", Integer, Optional, "2048"),
         key("contexts", Integer, Optional, "1"),
+        key("private", Boolean, Optional, "true"),
+        key("deadline", Text, Optional, "\"200 ms\""),
+        key("tensors", Text, Optional, "\"16 MiB\""),
     ],
 };
 

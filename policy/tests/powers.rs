@@ -189,6 +189,7 @@ fn every_way_to_grant_more_is_seen() {
         ("9f86d0", "0f86d0", Kind::Gained),
         ("target = \"cpu\"", "target = \"cpu\"\nengine = \"onnxruntime\"", Kind::Other),
         ("target = \"cpu\"", "target = \"cpu\"\nthreads = 2", Kind::Wider),
+        ("target = \"cpu\"", "target = \"cpu\"\nprivate = true", Kind::Other),
         ("64 MiB", "65 MiB", Kind::Wider),
         ("500 ms", "501 ms", Kind::Wider),
         ("instances = 4", "instances = 5", Kind::Wider),
@@ -305,6 +306,20 @@ fn a_larger_quota_is_more_power_and_none_is_most() {
     assert!(found.iter().any(|(kind, said)| *kind == Kind::Other && said.contains("up to 8 files and 2 MiB there")), "{found:?}");
     // What may only be read cannot grow, so it is covered whatever the quota.
     assert!(kinds(&small, &base("", "")).iter().all(|(kind, _)| *kind == Kind::Narrower));
+}
+
+#[test]
+fn longer_computes_and_larger_tensors_are_more_power() {
+    let with = |lines: &str| base("target = \"cpu\"", &format!("target = \"cpu\"\n{lines}"));
+    let some = with("deadline = \"1 s\"\ntensors = \"1 MiB\"");
+    for more in [
+        with("deadline = \"2 s\"\ntensors = \"1 MiB\""),
+        with("deadline = \"1 s\"\ntensors = \"2 MiB\""),
+        with("deadline = \"1 s\""),
+        with(""),
+    ] {
+        assert!(diff("m", Some(&some), Some(&more)).grants_more() && !diff("m", Some(&more), Some(&some)).grants_more());
+    }
 }
 
 #[test]

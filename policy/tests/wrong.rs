@@ -102,6 +102,16 @@ fn serving(section: &str) -> String {
 
 fn wishes() -> Vec<Case> {
     vec![
+        (
+            "terms_of_a_graph_out_of_bounds",
+            base("\"cpu\"", "\"cpu\"\nprivate = \"yes\"\ndeadline = \"0 ms\"\ntensors = \"1 KiB\""),
+            &[WrongType, OutOfBounds, OutOfBounds],
+        ),
+        (
+            "terms_of_tensors_for_a_language_model",
+            base("\"onnx\"", "\"gguf\"").replace("\"cpu\"", "\"cpu\"\nprivate = true\ndeadline = \"1 s\"\ntensors = \"1 MiB\""),
+            &[Misplaced, Misplaced],
+        ),
         ("clocks_in_no_steps", limits("instances = 4", "instances = 4\nclock-resolution = \"0 ms\""), &[OutOfBounds]),
         ("a_wish_that_is_required", with("[require]\nlandlock = 6\n\n[prefer]\nlandlock = 6\n"), &[Misplaced]),
         ("a_wish_for_nothing", with("[prefer]\n"), &[MissingKey]),

@@ -124,6 +124,48 @@ fn a_graph_that_no_policy_names_any_more_ends_and_one_that_a_policy_names_stays(
 }
 
 #[test]
+fn a_private_graph_has_a_process_of_its_own_and_the_others_share_one() {
+    let mut house = House::new();
+    let path = model(&house, &onnx::long(2));
+    for (name, lines) in [("a", ""), ("b", "tensors = \"1 MiB\"\n"), ("c", "private = true\n"), ("d", "private = true\n")] {
+        let policy = Policy::new(name).graph_by("model", &path, &format!("encoding = \"onnx\"\n{lines}"));
+        house.install(&policy, &computes(4, 1));
+    }
+    house.start();
+    assert_eq!(house.children_named("edgeguard-graph").len(), 3);
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(house.run(name), "0\n", "{name}");
+    }
+    // One that dies takes nobody else's computes with it.
+    for pid in house.children_named("edgeguard-graph") {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+    }
+    until("three new hosts", || (house.events("graph-restarted").len() == 3).then_some(()));
+    until("all of them to serve", || ["a", "b", "c", "d"].iter().all(|name| house.invoke(name).stdout == "0\n").then_some(()));
+}
+
+#[test]
+fn a_compute_beyond_the_terms_of_its_graph_is_an_error_that_the_module_sees() {
+    let mut house = House::new();
+    let path = model(&house, &onnx::long(4000));
+    let policy = |name: &str, lines: &str| Policy::new(name).graph_by("model", &path, &format!("encoding = \"onnx\"\n{lines}"));
+    // 128 times 128 numbers of four bytes each.
+    house.install(&policy("large", "tensors = \"32 KiB\"\nprivate = true\n"), &computes(128, 1));
+    house.install(&policy("fits", "tensors = \"64 KiB\"\nprivate = true\n"), &computes(128, 1));
+    house.install(&policy("long", "deadline = \"300 ms\"\nprivate = true\n"), &computes(1024, 1));
+    house.start();
+    assert_eq!(house.run("fits"), "0\n");
+    let large = house.invoke("large");
+    assert_ne!(large.code, Some(0), "{large:?}");
+    assert_eq!(large.ending["outcome"], "exited", "an error, not a limit: {large:?}");
+    let began = std::time::Instant::now();
+    let long = house.invoke("long");
+    assert_eq!((&long.ending["code"], &long.ending["outcome"]), (&35.into(), &"exited".into()), "{long:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "it waited for the invocation's own deadline");
+}
+
+#[test]
 fn memory_of_each_graph_is_in_the_status_and_in_the_metrics() {
     let mut house = House::new();
     let path = model(&house, &onnx::long(2));

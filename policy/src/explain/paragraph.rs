@@ -82,6 +82,7 @@ fn graphs(policy: &Policy) -> String {
         text.push_str(
             &graph.language.map(|l| format!(", in {} of {} tokens", count(l.contexts, "context"), l.context)).unwrap_or_default(),
         );
+        text.push_str(&graph.terms.words());
         text.push_str(". ");
         text
     };

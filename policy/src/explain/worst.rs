@@ -93,7 +93,10 @@ fn model(policy: &Policy) -> Worst {
         let name = &graph.name;
         can.push(format!("answer `{name}` with anything: what the module makes of an answer is not looked at"));
         let what = if graph.language.is_some() { "prompts and answers" } else { "tensors" };
-        can.push(format!("see and change the {what} of every module that is granted the model of `{name}` on the same terms"));
+        can.push(match graph.terms.private {
+            true => format!("see and change the {what} of this module, and of no other: its process is this module's alone"),
+            false => format!("see and change the {what} of every module that is granted the model of `{name}` on the same terms"),
+        });
         can.push(format!("take {}, in {}", cost(graph), program_of(graph.engine)));
     }
     let cannot = vec![

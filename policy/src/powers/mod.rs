@@ -95,6 +95,9 @@ pub struct Graph {
     pub memory: Option<u64>,
     /// Tokens of a context, and contexts, of a language model.
     pub language: Option<(u32, u32)>,
+    /// Whether it has a process of its own, which is neither more nor less than sharing one; microseconds of one compute and bytes of its tensors, where a
+    /// number is less than none.
+    pub terms: (bool, Option<u64>, Option<u64>),
 }
 
 /// Where a module serves, and what its clients may ask. What is not written in `words` is not part of the power.
@@ -194,6 +197,10 @@ impl Graph {
             threads: grant.threads,
             memory: grant.memory,
             language: grant.language.map(|language| (language.context, language.contexts)),
+            terms: {
+                let micros = |most: std::time::Duration| u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+                (grant.terms.private, grant.terms.deadline.map(micros), grant.terms.tensors)
+            },
         }
     }
 
@@ -207,7 +214,10 @@ impl Graph {
             (Some(mine), Some(wanted)) => mine.0 >= wanted.0 && mine.1 >= wanted.1,
             (mine, wanted) => mine == wanted,
         };
-        let same = self.sha256 == other.sha256 && self.computed == other.computed;
+        let at_least = |mine: Option<u64>, wanted: Option<u64>| mine.is_none_or(|mine| wanted.is_some_and(|wanted| mine >= wanted));
+        let (mine, wanted) = (self.terms, other.terms);
+        let terms = mine.0 == wanted.0 && at_least(mine.1, wanted.1) && at_least(mine.2, wanted.2);
+        let same = terms && self.sha256 == other.sha256 && self.computed == other.computed;
         same && computes && memory && language && self.threads >= other.threads
     }
 }

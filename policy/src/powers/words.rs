@@ -81,6 +81,7 @@ impl Power {
                 "sha256": graph.sha256, "encoding": graph.computed[0], "target": graph.computed[1], "engine": graph.computed[2],
                 "computes": graph.computes, "threads": graph.threads, "memory": graph.memory,
                 "context": graph.language.map(|l| l.0), "contexts": graph.language.map(|l| l.1),
+                "private": graph.terms.0, "deadline_us": graph.terms.1, "tensors": graph.terms.2,
             }),
             Self::Env { name, value } => json!({ "name": name, "value": value }),
             Self::Serve(serve) => {
@@ -113,6 +114,10 @@ impl Graph {
         text.push_str(&format!(", {} for one compute", count(self.threads, "thread")));
         text.push_str(&self.memory.map(|n| format!(", {} of memory", size(n))).unwrap_or_default());
         text.push_str(&self.language.map(|(tokens, n)| format!(", {} of {tokens} tokens", count(n, "context"))).unwrap_or_default());
+        let (private, deadline, tensors) = self.terms;
+        text.push_str(if private { ", in a process of its own" } else { "" });
+        text.push_str(&deadline.map(|most| format!(", each compute within {}", time(Duration::from_micros(most)))).unwrap_or_default());
+        text.push_str(&tensors.map(|most| format!(", with tensors of up to {}", size(most))).unwrap_or_default());
         text.push(')');
         text
     }

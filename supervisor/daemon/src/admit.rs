@@ -37,6 +37,7 @@ use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::GraphHost;
 use crate::graphs::Graphs;
+use crate::graphs::REGION;
 use crate::handle;
 use crate::handle::HandleError;
 use crate::ledger::Ledger;
@@ -151,8 +152,8 @@ pub struct Admitted {
     pub code: OwnedFd,
     /// Granted directories.
     pub dirs: Vec<GrantedDir>,
-    /// Granted graphs, by the names the module uses.
-    pub graphs: Vec<(String, Arc<GraphHost>)>,
+    /// Granted graphs.
+    pub graphs: Vec<GrantedGraph>,
     /// How it serves, if it does.
     pub http: Option<Http>,
     /// Who may be its client at a Unix socket.
@@ -182,6 +183,19 @@ pub struct Vouched {
     pub version: Option<u64>,
     /// The last second for which this was judged; `None` if nothing in it ends by itself.
     pub until: Option<Time>,
+}
+
+/// A granted graph.
+#[derive(Debug)]
+pub struct GrantedGraph {
+    /// The name the module uses.
+    pub name: String,
+    /// Whoever computes it.
+    pub host: Arc<GraphHost>,
+    /// Length of each instance's tensor region: inputs, and as much for outputs.
+    pub region: u64,
+    /// How long one compute may take.
+    pub deadline: Option<Duration>,
 }
 
 /// A granted directory, opened.
@@ -231,8 +245,9 @@ impl Gate {
         let dirs = policy.dirs.iter().map(open_dir).collect::<Result<_, _>>()?;
         let mut graphs = Vec::new();
         for grant in &policy.graphs {
-            let host = self.graphs.host(grant).await.map_err(|source| Refusal::Graph { name: grant.name.to_string(), source })?;
-            graphs.push((grant.name.to_string(), host));
+            let host = self.graphs.host(&name, grant).await.map_err(|source| Refusal::Graph { name: grant.name.to_string(), source })?;
+            let region = grant.terms.tensors.map_or(REGION, |most| most.next_multiple_of(PAGE).saturating_mul(2));
+            graphs.push(GrantedGraph { name: grant.name.to_string(), host, region, deadline: grant.terms.deadline });
         }
 
         // Native code, from exactly these bytes.
@@ -332,7 +347,7 @@ impl Admitted {
     /// The granted graphs, each `name: digest (target)`.
     #[must_use]
     pub fn graphs_in_words(&self) -> Vec<String> {
-        self.graphs.iter().map(|(name, host)| format!("{name}: {} (cpu)", hex::encode(host.sha256))).collect()
+        self.graphs.iter().map(|graph| format!("{}: {} (cpu)", graph.name, hex::encode(graph.host.sha256))).collect()
     }
 }
 
@@ -367,3 +382,6 @@ fn limits(policy: &Policy) -> worker::Limits {
         clock_resolution: policy.limits.clock_resolution,
     }
 }
+
+/// Regions are whole pages, in both halves.
+const PAGE: u64 = 4096;

@@ -86,6 +86,8 @@ pub struct GraphKey {
     memory: Option<u64>,
     language: Option<Bounds>,
     load: GraphLoad,
+    /// The one module that has it, of one that is private.
+    owner: Option<String>,
 }
 
 /// All graph hosts.
@@ -184,12 +186,12 @@ impl Graphs {
         Arc::new(Self { libexec: libexec.to_owned(), engines, landlock_floor, ledger, hosts: tokio::sync::Mutex::default() })
     }
 
-    /// The host of this grant's model: the one that runs, or a new one. One that is loaded on first use is not started here.
+    /// The host of this module's grant's model: the one that runs, or a new one. One that is loaded on first use is not started here.
     ///
     /// # Errors
     /// The model is absent, or its engine is; where it is loaded now, it is of another digest, or does not load.
-    pub async fn host(self: &Arc<Self>, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
-        let key = GraphKey::of(grant);
+    pub async fn host(self: &Arc<Self>, module: &str, grant: &GraphGrant) -> Result<Arc<GraphHost>, GraphError> {
+        let key = GraphKey::of(module, grant);
         let mut hosts = self.hosts.lock().await;
         // What is not there is said now, whenever the graph is loaded.
         Libraries::of(key.engine, &self.engines)?;
@@ -399,13 +401,13 @@ impl GraphHost {
     ///
     /// # Errors
     /// The host is down, or memory is.
-    pub fn connect(&self) -> Result<Connection, GraphError> {
+    pub fn connect(&self, region: u64) -> Result<Connection, GraphError> {
         let present = lock(&self.present).clone().ok_or(GraphError::Down)?;
-        let region_len = usize::try_from(REGION).unwrap_or(usize::MAX);
-        let (_unmapped_at_once, region) = SharedMemory::create("tensors", region_len).map_err(GraphError::Region)?;
+        let len = usize::try_from(region).unwrap_or(usize::MAX);
+        let (_unmapped_at_once, memory) = SharedMemory::create("tensors", len).map_err(GraphError::Region)?;
         let (theirs, ours) = Channel::pair().map_err(|error| GraphError::Region(std::io::Error::other(error)))?;
-        present.child.send(&ToGraph::Channel { region: REGION }, &[theirs.as_fd(), region.as_fd()])?;
-        Ok(Connection { socket: ours.into_fd(), region })
+        present.child.send(&ToGraph::Channel { region }, &[theirs.as_fd(), memory.as_fd()])?;
+        Ok(Connection { socket: ours.into_fd(), region: memory })
     }
 
     /// A compute did not end: the process is killed, and the task that waits for its end replaces it.
@@ -483,7 +485,7 @@ async fn watch_until_gone(child: &Child) -> (Exit, Option<&'static str>) {
 
 impl GraphKey {
     /// Grants that differ in what the model may cost are different graphs: none may use up another's.
-    fn of(grant: &GraphGrant) -> Self {
+    fn of(module: &str, grant: &GraphGrant) -> Self {
         let engine = match grant.engine {
             edgeguard_policy::Engine::Rten => Engine::Rten,
             edgeguard_policy::Engine::OnnxRuntime => Engine::OnnxRuntime,
@@ -518,6 +520,7 @@ impl GraphKey {
             threads: grant.threads,
             memory: grant.memory,
             load: grant.load,
+            owner: grant.terms.private.then(|| module.to_owned()),
             language: grant.language.map(|bounds| Bounds { context: bounds.context, contexts: bounds.contexts }),
         }
     }
@@ -538,7 +541,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Length of a tensor region. It is memory only where tensors have been.
+/// Length of a tensor region where the policy does not say it. It is memory only where tensors have been.
 pub const REGION: u64 = 32 << 20;
 
 /// How long a model may take to load.

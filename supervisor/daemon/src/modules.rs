@@ -331,7 +331,7 @@ impl Modules {
     /// [`WorkerError`]
     pub async fn worker(self: &Arc<Self>, module: &Module, admitted: &Arc<Admitted>) -> Result<Start, WorkerError> {
         // Before the slot is taken: a model may take long to load, and others look into the slot.
-        let hosts = admitted.graphs.iter().map(|(_, host)| host);
+        let hosts = admitted.graphs.iter().map(|graph| &graph.host);
         let used = self.gate.graphs.ready(hosts).await?;
         let mut slot = module.worker.lock().await;
         if let Some(worker) = slot.as_ref().filter(|worker| worker.alive()) {
@@ -385,7 +385,7 @@ impl Modules {
     /// Ends workers that keep a graph loaded and have had nothing to do for longer than its policy says, and lets such graphs go.
     pub async fn unload_idle_graphs(&self) {
         for module in self.list() {
-            let Some(idle) = module.state.iter().flat_map(|admitted| &admitted.graphs).filter_map(|(_, host)| host.idle()).min() else {
+            let Some(idle) = module.state.iter().flat_map(|admitted| &admitted.graphs).filter_map(|graph| graph.host.idle()).min() else {
                 continue;
             };
             let mut slot = module.worker.lock().await;
@@ -455,7 +455,7 @@ impl Module {
         self.state.as_ref().is_ok_and(|old| {
             old.digest == admitted.digest
                 && old.policy_digest == admitted.policy_digest
-                && old.graphs.iter().zip(&admitted.graphs).all(|((_, old), (_, new))| Arc::ptr_eq(old, new))
+                && old.graphs.iter().zip(&admitted.graphs).all(|(old, new)| Arc::ptr_eq(&old.host, &new.host))
         })
     }
 }

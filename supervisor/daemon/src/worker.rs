@@ -35,6 +35,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 
 use crate::admit::Admitted;
+use crate::admit::GrantedGraph;
 use crate::child::Child;
 use crate::child::ChildError;
 use crate::child::Exit;
@@ -43,7 +44,6 @@ use crate::events;
 use crate::graphs::GraphError;
 use crate::graphs::GraphHost;
 use crate::graphs::InUse;
-use crate::graphs::REGION;
 use crate::invoke::Records;
 use crate::ledger::Ledger;
 use crate::ledger::LedgerError;
@@ -193,8 +193,9 @@ impl Standby {
             graphs,
         });
         tokio::spawn(listen(Arc::clone(&worker), self.dialogue, Arc::clone(module), Arc::clone(ledger)));
-        for (index, (_, host)) in module.graphs.iter().enumerate() {
-            tokio::spawn(renew(Arc::downgrade(&worker), index, host.generations(), Arc::downgrade(host), module.limits.instances));
+        for (index, graph) in module.graphs.iter().enumerate() {
+            let wanted = (index, graph.region, module.limits.instances);
+            tokio::spawn(renew(Arc::downgrade(&worker), wanted, graph.host.generations(), Arc::downgrade(&graph.host)));
         }
         Ok(worker)
     }
@@ -269,16 +270,16 @@ fn provisions(module: &Admitted) -> Result<(Assignment, Vec<OwnedFd>, Vec<Consum
         let (memory, fd) = SharedMemory::create("audit-ring", edgeguard_audit::RING_LEN).map_err(WorkerError::Ring)?;
         rings.push(Consumer::new(memory));
         fds.push(fd);
-        for (_, host) in &module.graphs {
-            let connection = host.connect()?;
+        for graph in &module.graphs {
+            let connection = graph.host.connect(graph.region)?;
             fds.push(connection.socket);
             fds.push(connection.region);
         }
     }
-    let graph = |(grant, host): &(String, Arc<GraphHost>)| {
-        let loaded = host.loaded().ok_or(GraphError::Down)?;
+    let graph = |graph: &GrantedGraph| {
+        let loaded = graph.host.loaded().ok_or(GraphError::Down)?;
         let (model, language) = (loaded.model.clone(), loaded.language.clone());
-        Ok(edgeguard_wire::worker::Graph { name: grant.clone(), model, language, region: REGION })
+        Ok(edgeguard_wire::worker::Graph { name: graph.name.clone(), model, language, region: graph.region, deadline: graph.deadline })
     };
     let assignment = Assignment {
         module: module.name.clone(),
@@ -314,7 +315,7 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
                 let _ = ended.send(Ended::Finished(finished, records));
             }
             Ok(FromWorker::GraphStalled { graph }) => {
-                let Some((name, host)) = module.graphs.get(usize::from(graph)) else {
+                let Some(GrantedGraph { name, host, .. }) = module.graphs.get(usize::from(graph)) else {
                     break Some(crate::chain(&worker.child.dishonest("it has no such graph")));
                 };
                 tracing::warn!(module = module.name, graph = name, "compute did not end before the deadline; its host is replaced");
@@ -337,11 +338,16 @@ async fn listen(worker: Arc<Worker>, mut dialogue: Dialogue, module: Arc<Admitte
 }
 
 /// Gives the worker new channels each time a graph host was replaced. It keeps neither of the two: a graph that nobody else holds goes.
-async fn renew(worker: Weak<Worker>, index: usize, mut generations: watch::Receiver<u64>, host: Weak<GraphHost>, instances: u32) {
+async fn renew(
+    worker: Weak<Worker>,
+    (index, region, instances): (usize, u64, u32),
+    mut generations: watch::Receiver<u64>,
+    host: Weak<GraphHost>,
+) {
     while generations.changed().await.is_ok() {
         let Some((worker, host)) = worker.upgrade().filter(|worker| worker.alive()).zip(host.upgrade()) else { return };
         let connect = || -> Result<(), WorkerError> {
-            let connections = (0..instances).map(|_| host.connect()).collect::<Result<Vec<_>, _>>()?;
+            let connections = (0..instances).map(|_| host.connect(region)).collect::<Result<Vec<_>, _>>()?;
             let fds: Vec<BorrowedFd<'_>> =
                 connections.iter().flat_map(|connection| [connection.socket.as_fd(), connection.region.as_fd()]).collect();
             worker.child.send(&ToWorker::RenewGraph { graph: u16::try_from(index).unwrap_or(u16::MAX) }, &fds)?;

@@ -121,6 +121,8 @@ pub struct Graph {
     pub language: Option<LanguageModel>,
     /// Length of the tensor region in bytes; the first half carries inputs, the second outputs.
     pub region: u64,
+    /// How long one compute may take, if it is less than the invocation has left.
+    pub deadline: Option<Duration>,
 }
 
 /// The limits of one instance, and how many there may be at once.

@@ -137,7 +137,7 @@ mod tests {
             module: "m".into(),
             kind: ModuleKind::Core,
             dirs: vec![Dir { guest: "/d".into(), access: Access::Read, quota: None }; dirs],
-            graphs: vec![Graph { name: "g".into(), model: ModelInfo::default(), language: None, region: 16 }; graphs],
+            graphs: vec![Graph { name: "g".into(), model: ModelInfo::default(), language: None, region: 16, deadline: None }; graphs],
             limits,
             args: Vec::new(),
             env: Vec::new(),

@@ -285,6 +285,28 @@ fn a_host_that_is_silent_at_a_deadline_ends_the_guest_and_is_left_to_its_neighbo
 }
 
 #[test]
+fn a_compute_beyond_the_graph_s_own_deadline_is_an_error_that_the_guest_goes_on_with() {
+    // Exits with the errno of its first compute, after a second one that is in time.
+    let text = guest(&format!(
+        "{OPENED} {SET} (i32.store (i32.const 600) (call $compute (i32.load (i32.const 12)))) \
+         (if (call $compute (i32.load (i32.const 12))) (then (call $exit (i32.const 99)))) (call $exit (i32.load (i32.const 600)))"
+    ));
+    let mut plan = plan(&text);
+    plan.compute_deadline = Some(Duration::from_millis(100));
+    let mut worker = plan.start();
+    let mut first = true;
+    worker.hosts.remove(0).serve(move |compute, region| {
+        if std::mem::take(&mut first) {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        doubling(compute, region)
+    });
+    let run = worker.run();
+    // `runtime-error`: wasi-nn for core modules has no number for a timeout.
+    assert_eq!((run.outcome(), run.stalled.as_slice()), (&Outcome::Exited(5), [].as_slice()), "{:?}", run.records);
+}
+
+#[test]
 fn a_late_answer_is_not_taken_for_another() {
     // The first compute is answered after its invocation is over, and with a poisoned value.
     let mut first = true;

@@ -86,6 +86,8 @@ pub struct Link {
     pub generation: u64,
     /// Bytes of the region's first half, which carries inputs.
     pub half: u64,
+    /// How long one compute may take.
+    most: Option<Duration>,
     region: SharedMemory,
     channel: Option<Channel>,
     slot: Arc<Slot>,
@@ -119,6 +121,7 @@ impl Link {
             language: graph.language.clone(),
             generation: 0,
             half: graph.region / 2,
+            most: graph.deadline,
             region,
             channel: Some(Channel::from_fd(fds.socket)),
             slot,
@@ -158,6 +161,11 @@ impl Link {
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), NnError> {
         let offset = usize::try_from(offset).map_err(|_| outside())?;
         self.region.read(offset, into).map_err(|_| outside())
+    }
+
+    /// Until when a compute that begins now may take: the policy's word on this graph, or the invocation's deadline.
+    pub fn within(&self, deadline: Deadline) -> Deadline {
+        self.most.map_or(deadline, |most| deadline.min(Deadline::after(most)))
     }
 
     /// Computes, and waits for it until the deadline. Gives the outputs, checked, and the engine's nanoseconds.
@@ -375,7 +383,7 @@ mod tests {
     fn a_host_that_keeps_no_deadlines_is_reported_after_a_while_and_not_at_once() {
         let (ours, _theirs) = Channel::pair().unwrap();
         let (_region, region) = SharedMemory::create("tensors", 4096).unwrap();
-        let graph = Graph { name: "model".into(), model: ModelInfo::default(), language: None, region: 4096 };
+        let graph = Graph { name: "model".into(), model: ModelInfo::default(), language: None, region: 4096, deadline: None };
         let mut link = Link::new(&graph, GraphFds { socket: ours.into_fd(), region }, Arc::default()).unwrap();
         assert!(!link.deaf(), "nothing was asked");
         assert!(matches!(link.compute(Vec::new(), Deadline::after(Duration::ZERO)), Err(CallError::Stalled)));

@@ -223,7 +223,7 @@ impl Nn {
         };
         context.outputs.clear();
         let began = Instant::now();
-        let answer = link.compute(context.placed(), self.deadline);
+        let answer = link.compute(context.placed(), link.within(self.deadline));
         self.waited_ns = self.waited_ns.saturating_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
         match answer {
             Ok((outputs, engine_ns)) => {
@@ -247,7 +247,11 @@ impl Nn {
                     // If the daemon does not hear this, it is gone, and so is this process.
                     let _ = self.control.send(&FromWorker::GraphStalled { graph }, &[]);
                 }
-                Err(Failure::Stop(Stop(Limit::Deadline)))
+                if self.deadline.passed() {
+                    Err(Failure::Stop(Stop(Limit::Deadline)))
+                } else {
+                    Err(error(NnCode::Timeout, "the compute took longer than the policy gives it").into())
+                }
             }
         }
     }

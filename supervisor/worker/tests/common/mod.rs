@@ -126,6 +126,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Of the first directory.
     pub quota: Option<Quota>,
+    /// How long one compute may take.
+    pub compute_deadline: Option<Duration>,
     /// It serves.
     pub http: Option<Http>,
 }
@@ -141,7 +143,17 @@ impl Plan {
             open_files: 8,
             clock_resolution: Duration::ZERO,
         };
-        Self { native, limits, dirs: Vec::new(), graphs: Vec::new(), args: vec!["guest".into()], env: Vec::new(), quota: None, http: None }
+        Self {
+            native,
+            limits,
+            dirs: Vec::new(),
+            graphs: Vec::new(),
+            args: vec!["guest".into()],
+            env: Vec::new(),
+            quota: None,
+            http: None,
+            compute_deadline: None,
+        }
     }
 
     pub fn dir(mut self, host: &Path, guest: &str, access: Access) -> Self {
@@ -201,6 +213,7 @@ impl Plan {
                     model: model.clone(),
                     language: language.clone(),
                     region: *region,
+                    deadline: self.compute_deadline,
                 })
                 .collect(),
             limits: self.limits,
