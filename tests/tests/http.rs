@@ -100,7 +100,7 @@ fn a_client_is_answered_and_the_journal_says_who_asked_what_and_how_it_ended() {
     assert_eq!(outcomes, ["exited", "exited", "trapped"]);
     assert!(ended.iter().all(|event| event["records_produced"] == event["records_recorded"]), "{ended:?}");
     let requests = house.calls("handle");
-    let said: Vec<_> = requests.iter().map(|call| (call["text"].as_str().unwrap(), call["handle"].as_u64().unwrap())).collect();
+    let said: Vec<_> = requests.iter().map(|call| (call["text"].as_str().unwrap(), call["status"].as_u64().unwrap())).collect();
     assert_eq!(said, [("GET /greet?who=me", 201), ("GET /none", 500), ("GET /trap", 500)]);
     let recorded: u64 = ended.iter().map(|event| event["records_recorded"].as_u64().unwrap()).sum();
     assert_eq!(house.journal().iter().filter(|entry| entry["call"].is_object()).count() as u64, recorded);

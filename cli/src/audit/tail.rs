@@ -227,7 +227,7 @@ pub(super) fn call(item: &Item<Call>, as_json: bool) -> String {
         "text": item.what.text.as_deref().map(printable), "text_class": record.text_class(), "outcome": record.outcome.name(), "errno": record.errno, "rule": record.rule,
         "handle": record.handle, "in": record.bytes_in(), "out": record.bytes_out(), "took_ns": record.took_ns,
         "open_flags": record.opened_with().map(|flags| flags.names().collect::<Vec<_>>()), "rule_to": record.rule_to(),
-        "exit_code": record.exit_code().map(u32::cast_signed),
+        "exit_code": record.exit_code().map(u32::cast_signed), "status": record.status(),
     });
     json!({ "time": time, "position": item.position.to_string(), "call": call }).to_string()
 }

@@ -16,6 +16,9 @@ const MOVES: [u16; 4] = [0x0122, 0x011e, 0x1d16, 0x1d12];
 /// `proc_exit`.
 const EXIT: u16 = 0x0126;
 
+/// `wasi:http/incoming-handler#handle`: made by the host in the guest, and recorded when it is over.
+const REQUEST: u16 = 0x5100;
+
 /// With what a file or directory was opened, as the guest asked for it, whether it got it or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct OpenFlags(u32);
@@ -106,6 +109,12 @@ impl Record {
     #[must_use]
     pub const fn exit_code(&self) -> Option<u32> {
         if self.call.raw() == EXIT { Some(self.n_in) } else { None }
+    }
+
+    /// The status that a client was answered, of a request; 0 where it was answered nothing.
+    #[must_use]
+    pub const fn status(&self) -> Option<u32> {
+        if self.call.raw() == REQUEST { Some(self.handle) } else { None }
     }
 
     /// Bytes or items that went in: [`Record::n_in`] where it is a size, else 0. This is what is summed.
@@ -204,6 +213,13 @@ mod tests {
             assert_eq!(flag.changes(), changing.contains(&flag), "{name}");
         }
         assert_eq!(OpenFlags::NAMES.iter().fold(0, |all, (flag, _)| all | flag.0), OpenFlags::ALL);
+    }
+
+    #[test]
+    fn a_request_s_handle_is_the_status_of_its_answer() {
+        let call = crate::call_id("wasi:http/incoming-handler", "handle").unwrap();
+        let request = Record { call, handle: 404, ..record("fd_write", 0, 0) };
+        assert_eq!((request.status(), record("fd_write", 0, 0).status()), (Some(404), None));
     }
 
     #[test]

@@ -141,8 +141,10 @@ pub fn call(call: &Call) -> String {
     if call.record.text_class() == Some(TextClass::Drop) {
         line.push_str(DROPPED);
     }
-    if handle != 0 {
-        line.push_str(&format!(" handle {handle}"));
+    match call.record.status() {
+        Some(status) => line.push_str(&format!(" status {status}")),
+        None if handle != 0 => line.push_str(&format!(" handle {handle}")),
+        None => {}
     }
     line.push_str(&asked(&call.record));
     if n_in != 0 {
@@ -219,10 +221,14 @@ mod tests {
     use crate::rule_to_number;
 
     fn words(function: &str, n_in: u32, n_out: u32) -> String {
-        let call = call_id("wasi_snapshot_preview1", function).unwrap();
+        super::call(&call("wasi_snapshot_preview1", function, n_in, n_out))
+    }
+
+    fn call(interface: &str, function: &str, n_in: u32, n_out: u32) -> Call {
+        let call = call_id(interface, function).unwrap();
         let record = Record { time_ns: 0, call, outcome: Outcome::Ok, flags: 0, errno: 0, rule: 1, handle: 4, took_ns: 64, n_in, n_out };
         let source = std::sync::Arc::new(crate::Source::new("m", uuid::Uuid::nil(), [0; 32], [0; 32]));
-        super::call(&Call { record, source, text: None })
+        Call { record, source, text: None }
     }
 
     #[test]
@@ -234,6 +240,10 @@ mod tests {
         assert_eq!(words("path_rename", 0, rule_to_number(2)), "`m` path_rename handle 4 into dir 2 → ok by dir 1 64 ns");
         assert_eq!(words("path_link", 0, rule_to_number(0)), "`m` path_link handle 4 into no granted directory → ok by dir 1 64 ns");
         assert_eq!(words("proc_exit", u32::MAX, 0), "`m` proc_exit handle 4 code -1 → ok by dir 1 64 ns");
+        let mut request = call("wasi_snapshot_preview1", "fd_write", 0, 21);
+        request.record.call = call_id("wasi:http/incoming-handler", "handle").unwrap();
+        (request.record.handle, request.record.rule, request.text) = (201, 0, Some(b"GET /a?b".as_slice().into()));
+        assert_eq!(super::call(&request), "`m` handle `GET /a?b` status 201 out 21 → ok 64 ns");
         assert_eq!(words("fd_write", 1 << 31, 0), "`m` fd_write handle 4 in 2147483648 → ok by dir 1 64 ns");
     }
 }

@@ -27,6 +27,8 @@ mod names;
 mod note;
 mod ocsf;
 mod ocsf_calls;
+mod ocsf_class;
+mod ocsf_http;
 mod ocsf_line;
 mod payload;
 mod position;

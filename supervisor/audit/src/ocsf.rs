@@ -18,6 +18,8 @@ use crate::event::Event;
 use crate::ocsf_calls::Kind;
 use crate::ocsf_calls::asked;
 use crate::ocsf_calls::kind;
+use crate::ocsf_class::Class;
+use crate::ocsf_http;
 pub(crate) use crate::ocsf_line::bounded;
 use crate::ocsf_line::clean;
 pub(crate) use crate::ocsf_line::set;
@@ -58,59 +60,10 @@ struct Draft {
 }
 
 #[derive(Clone, Copy)]
-enum Class {
-    File,
-    Module,
-    Process,
-    EventLog,
-    Entity,
-    Finding,
-    Lifecycle,
-    Api,
-}
-
-#[derive(Clone, Copy)]
 enum Severity {
     Informational = 1,
     Medium = 3,
     High = 4,
-}
-
-impl Class {
-    const fn uid(self) -> u32 {
-        match self {
-            Self::File => 1001,
-            Self::Module => 1005,
-            Self::Process => 1007,
-            Self::EventLog => 1008,
-            Self::Entity => 3004,
-            Self::Finding => 2004,
-            Self::Lifecycle => 6002,
-            Self::Api => 6003,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::File => "File System Activity",
-            Self::Module => "Module Activity",
-            Self::Process => "Process Activity",
-            Self::EventLog => "Event Log Activity",
-            Self::Entity => "Entity Management",
-            Self::Finding => "Detection Finding",
-            Self::Lifecycle => "Application Lifecycle",
-            Self::Api => "API Activity",
-        }
-    }
-
-    const fn category(self) -> (u32, &'static str) {
-        match self {
-            Self::File | Self::Module | Self::Process | Self::EventLog => (1, "System Activity"),
-            Self::Finding => (2, "Findings"),
-            Self::Entity => (3, "Identity & Access Management"),
-            Self::Lifecycle | Self::Api => (6, "Application Activity"),
-        }
-    }
 }
 
 impl Draft {
@@ -507,7 +460,10 @@ fn call(call: &Call) -> Draft {
     let source = &call.source;
     let instance = source.instance().to_string();
     let text = call.text.as_deref().map(printable);
-    let mut draft = of_kind(kind(record.call), &record.call.to_string(), text.as_deref(), Some(record.handle), source.module(), &instance);
+    let mut draft = match ocsf_http::request(record, text.as_deref(), source.module(), &instance) {
+        Some((activity, fields)) => Draft::new(Class::Http, activity, "call", fields),
+        None => of_kind(kind(record.call), &record.call.to_string(), text.as_deref(), Some(record.handle), source.module(), &instance),
+    };
     let file = wasm_file(source.module(), Some(&source.module_sha256()));
     let process = json!({ "name": source.module(), "uid": instance, "sandbox": "wasmtime", "file": file });
     set(&mut draft.fields, "", "actor", json!({ "process": process, "app_name": source.module(), "app_uid": source.module_sha256() }));

@@ -262,6 +262,7 @@ fn lines() -> Vec<String> {
         call("wasi_snapshot_preview1", "fd_read", Outcome::Ok, None),
         call("wasi:filesystem/types", "[method]descriptor.open-at", Outcome::Error, Some(b"sub/\xff\x1b[2J.wav")),
         call("wasi_snapshot_preview1", "clock_time_get", Outcome::Ok, None),
+        call("wasi:http/incoming-handler", "handle", Outcome::Ok, Some(b"POST /v1/classify?x=1")),
         call("wasi_ephemeral_nn", "load_by_name", Outcome::Ok, Some(b"vad")),
         call("wasi_ephemeral_nn", "compute", Outcome::Ok, None),
         call("wasi:nn/inference", "[method]graph-execution-context.compute", Outcome::Limit, None),
