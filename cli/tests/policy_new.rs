@@ -76,13 +76,30 @@ fn blanks_are_refused_until_they_are_filled_and_then_the_policy_stands() {
 fn a_policy_with_all_that_it_needs_has_no_blank() {
     let dir = place();
     let at = dir.path();
-    let grants = ["--read", "/audio=/srv/audio", "--write", "/out=/srv/out", "--graph", "vad=vad.onnx", "--graph", "chat=chat.gguf"];
+    let grants = [
+        "--read",
+        "/audio=/srv/audio",
+        "--write",
+        "/out=/srv/out",
+        "--graph",
+        "vad=vad.onnx",
+        "--graph",
+        "chat=chat.gguf",
+        "--graph",
+        "ir=ir.xml",
+    ];
+    fs::write(at.join("ir.xml"), "<net/>").unwrap();
+    let alone = new(at, &["--module", "Voice Gate.wasm", "--name", "gate", "--graph", "ir=ir.xml", "-o", "gate.toml", "--yes"]);
+    assert!(alone.code == 2 && alone.err.contains("ir.bin") && !at.join("gate.toml").exists(), "{}", alone.err);
+    fs::write(at.join("ir.bin"), "weights").unwrap();
     let all = [&["--module", "Voice Gate.wasm", "--name", "gate", "--key", "acme.pub", "-o", "gate.toml", "--yes"], &grants[..]].concat();
     let ran = new(at, &all).done();
     assert!(!ran.err.contains("fill in"), "{}", ran.err);
     let text = fs::read_to_string(at.join("gate.toml")).unwrap();
     assert!(text.contains(&format!("sha256 = \"{}\"\nencoding = \"onnx\"", hex::encode(sha2::Sha256::digest("a model")))), "{text}");
     assert!(text.contains("encoding = \"gguf\"") && text.contains("# key id sha256:"), "{text}");
+    let weights = format!("weights-sha256 = \"{}\"\nencoding = \"openvino\"", hex::encode(sha2::Sha256::digest("weights")));
+    assert!(text.contains("/ir.bin\"\n") && text.contains(&weights), "{text}");
     let key = fs::canonicalize(at.join("acme.pub")).unwrap();
     assert!(text.contains(&format!("key = \"{}\"", key.display())), "{text}");
     edgeguard(at, &["policy", "fmt", "--check", "gate.toml"]).done();

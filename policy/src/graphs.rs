@@ -18,6 +18,7 @@ use crate::policy::GraphGrant;
 use crate::policy::GraphLoad;
 use crate::policy::LanguageBounds;
 use crate::policy::Target;
+use crate::policy::Weights;
 use crate::resolve::FEWER;
 use crate::resolve::Resolver;
 
@@ -54,6 +55,8 @@ pub(crate) struct PlacedGraph {
     pub(crate) name: Range<usize>,
     pub(crate) model: Range<usize>,
     pub(crate) digest: Range<usize>,
+    /// Of `weights` and `weights-sha256`.
+    pub(crate) weights: Option<(Range<usize>, Range<usize>)>,
 }
 
 impl Resolver<'_> {
@@ -80,6 +83,7 @@ impl Resolver<'_> {
         let digest = table.text("sha256").and_then(|d| self.sha256(d));
         let encoding = table.text("encoding").and_then(|w| self.word(&w, ENCODINGS));
         let target = table.text("target").and_then(|w| self.word(&w, TARGETS));
+        let weights = encoding.and_then(|encoding| self.weights(table, encoding));
         let engine = encoding.and_then(|encoding| self.engine(table, encoding));
         let computes = if table.has("computes") { self.count(table, "computes", bounds::COMPUTES, None).map(Some) } else { Some(None) };
         let threads = self.count(table, "threads", bounds::COMPUTES, Some(1));
@@ -88,11 +92,15 @@ impl Resolver<'_> {
         let load = self.load(table);
         let terms = self.terms(table, encoding);
         let language = encoding.and_then(|encoding| self.language(table, encoding));
-        let (name, model, digest) = (name?, model?, digest?);
+        let (name, model, digest, weights) = (name?, model?, digest?, weights?);
+        let (weights, places) = weights.map_or((None, None), |(path, digest)| {
+            (Some(Weights { path: path.value, sha256: digest.value }), Some((path.span, digest.span)))
+        });
         let grant = GraphGrant {
             name: name.value,
             model: model.value,
             sha256: digest.value,
+            weights,
             encoding: encoding?,
             target: target?,
             engine: engine?,
@@ -103,7 +111,31 @@ impl Resolver<'_> {
             terms: terms?,
             language: language?,
         };
-        Some(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span })
+        Some(PlacedGraph { grant, name: name.span, model: model.span, digest: digest.span, weights: places })
+    }
+
+    /// What only formats with a second file have, and they must.
+    fn weights(&mut self, table: &Table<'_>, encoding: Encoding) -> Option<Option<(Found<PathBuf>, Found<[u8; 32]>)>> {
+        let keys = ["weights", "weights-sha256"];
+        if encoding == Encoding::OpenVino {
+            for key in keys.into_iter().filter(|key| !table.has(key)) {
+                let help = "name the `.bin` file beside the model's `.xml` as `weights`, and what `sha256sum FILE` prints of it as `weights-sha256`";
+                let (message, label) = (format!("`[[graph]]` in `openvino` has no `{key}`"), format!("`{key}` is missing here"));
+                self.report(Code::MissingKey, message, &table.span, label, help);
+            }
+            let path = self.path(table, "weights");
+            let digest = table.text("weights-sha256").and_then(|d| self.sha256(d));
+            return Some(Some((path?, digest?)));
+        }
+        let mut good = true;
+        for key in keys {
+            if let Some(span) = table.span_of(key) {
+                let message = format!("`{key}` is for models in `openvino`");
+                self.report(Code::Misplaced, message, &span, "the model is of another format, and one file", "leave the key out");
+                good = false;
+            }
+        }
+        good.then_some(None)
     }
 
     /// The engine that is written, if it reads the format; else the format's default.
@@ -112,18 +144,20 @@ impl Resolver<'_> {
             Encoding::Onnx => ("onnx", Engine::Rten),
             Encoding::Gguf => ("gguf", Engine::LlamaCpp),
             Encoding::PyTorch => ("pytorch", Engine::PyTorch),
+            Encoding::OpenVino => ("openvino", Engine::OpenVino),
         };
         if !table.has("engine") {
             return Some(default);
         }
         let written = table.text("engine")?;
         let engine = self.word(&written, ENGINES)?;
-        let reads = match engine {
-            Engine::Rten | Engine::OnnxRuntime | Engine::OpenVino => Encoding::Onnx,
-            Engine::LlamaCpp => Encoding::Gguf,
-            Engine::PyTorch => Encoding::PyTorch,
+        let reads: &[Encoding] = match engine {
+            Engine::Rten | Engine::OnnxRuntime => &[Encoding::Onnx],
+            Engine::OpenVino => &[Encoding::Onnx, Encoding::OpenVino],
+            Engine::LlamaCpp => &[Encoding::Gguf],
+            Engine::PyTorch => &[Encoding::PyTorch],
         };
-        if reads == encoding {
+        if reads.contains(&encoding) {
             return Some(engine);
         }
         let message = format!("engine `{}` does not read `{format}`", written.value);
@@ -131,6 +165,7 @@ impl Resolver<'_> {
             Encoding::Onnx => "write `rten`, `onnxruntime` or `openvino`, or leave the key out for `rten`",
             Encoding::Gguf => "write `llama.cpp`, or leave the key out",
             Encoding::PyTorch => "write `pytorch`, or leave the key out",
+            Encoding::OpenVino => "write `openvino`, or leave the key out",
         };
         self.report(Code::Misplaced, message, &written.span, "reads another format", help);
         None
@@ -250,7 +285,7 @@ const ENCODINGS: &[(&str, Option<Encoding>)] = &[
     ("onnx", Some(Encoding::Onnx)),
     ("gguf", Some(Encoding::Gguf)),
     ("ggml", Some(Encoding::Gguf)),
-    ("openvino", None),
+    ("openvino", Some(Encoding::OpenVino)),
     ("tensorflow", None),
     ("pytorch", Some(Encoding::PyTorch)),
     ("tensorflowlite", None),

@@ -113,6 +113,7 @@ pub use policy::Place;
 pub use policy::Policy;
 pub use policy::Quota;
 pub use policy::Target;
+pub use policy::Weights;
 pub use privacy::Class;
 pub use privacy::Privacy;
 pub use profile::Expanded;

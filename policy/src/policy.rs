@@ -138,6 +138,8 @@ pub struct GraphGrant {
     pub model: PathBuf,
     /// SHA-256 of the model file.
     pub sha256: [u8; 32],
+    /// The file with the model's weights; of every model whose format keeps them apart, and of no other.
+    pub weights: Option<Weights>,
     /// The model's format.
     pub encoding: Encoding,
     /// Where it is computed.
@@ -156,6 +158,15 @@ pub struct GraphGrant {
     pub terms: GraphTerms,
     /// What a language model's contexts may cost; of every language model, and of no other.
     pub language: Option<LanguageBounds>,
+}
+
+/// The weights of a model, where they lie in a file of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weights {
+    /// `weights`
+    pub path: PathBuf,
+    /// `weights-sha256`
+    pub sha256: [u8; 32],
 }
 
 /// When a model is loaded, and how long it stays.
@@ -200,6 +211,8 @@ pub enum Encoding {
     Gguf,
     /// TorchScript.
     PyTorch,
+    /// OpenVINO's own (IR): a description in XML, and [`Weights`].
+    OpenVino,
 }
 
 /// What computes a model.
@@ -213,7 +226,7 @@ pub enum Engine {
     LlamaCpp,
     /// TorchScript, where the product was built with libtorch.
     PyTorch,
-    /// ONNX, by the folder of libraries that the host's file names; it makes machine code of a model.
+    /// ONNX and OpenVINO's own format, by the folder of libraries that the host's file names; it makes machine code of a model.
     OpenVino,
 }
 
@@ -277,6 +290,10 @@ pub enum Place {
     Model(usize),
     /// `sha256` of the graph with this index.
     Digest(usize),
+    /// `weights` of the graph with this index, or [`Place::Model`] where it has none.
+    Weights(usize),
+    /// `weights-sha256` of the graph with this index, or [`Place::Digest`] where it has none.
+    WeightsDigest(usize),
     /// `http.listen`; the module's name where it does not serve.
     Listen,
     /// `limits.memory`
@@ -302,6 +319,8 @@ pub(crate) struct Places {
     pub(crate) dirs: Vec<Range<usize>>,
     pub(crate) models: Vec<Range<usize>>,
     pub(crate) digests: Vec<Range<usize>>,
+    /// `weights` and `weights-sha256`.
+    pub(crate) weights: Vec<Option<(Range<usize>, Range<usize>)>>,
     pub(crate) listen: Option<Range<usize>>,
     pub(crate) memory: Range<usize>,
     pub(crate) deadline: Range<usize>,
@@ -372,6 +391,7 @@ impl Policy {
 
     pub(crate) fn span(&self, place: Place) -> Range<usize> {
         let p = &self.places;
+        let weights = |i: usize| p.weights.get(i).and_then(Option::as_ref);
         let of = |list: &[Range<usize>], i: usize| list.get(i).cloned().unwrap_or_else(|| p.name.clone());
         match place {
             Place::Name => p.name.clone(),
@@ -383,6 +403,8 @@ impl Policy {
             Place::Dir(i) => of(&p.dirs, i),
             Place::Model(i) => of(&p.models, i),
             Place::Digest(i) => of(&p.digests, i),
+            Place::Weights(i) => weights(i).map_or_else(|| of(&p.models, i), |(path, _)| path.clone()),
+            Place::WeightsDigest(i) => weights(i).map_or_else(|| of(&p.digests, i), |(_, digest)| digest.clone()),
             Place::Listen => p.listen.clone().unwrap_or_else(|| p.name.clone()),
             Place::Memory => p.memory.clone(),
             Place::Deadline => p.deadline.clone(),

@@ -115,6 +115,7 @@ impl Resolver<'_> {
             dirs: dirs.iter().map(|d| d.host.clone()).collect(),
             models: graphs.iter().map(|g| g.model.clone()).collect(),
             digests: graphs.iter().map(|g| g.digest.clone()).collect(),
+            weights: graphs.iter().map(|g| g.weights.clone()).collect(),
             listen: http.as_ref().map(|(_, span)| span.clone()),
             memory: limits.memory,
             deadline: limits.deadline,
@@ -265,6 +266,9 @@ impl Resolver<'_> {
         let mut holds = vec![("its own file", module.path.value.to_str().unwrap_or_default(), module.path.span.clone())];
         holds.extend(module.signers.list.iter().filter_map(|s| Some(("a signer's key", s.key()?, s.place.clone()))));
         holds.extend(graphs.iter().map(|g| ("a model", g.grant.model.to_str().unwrap_or_default(), g.model.clone())));
+        for (weights, (place, _)) in graphs.iter().filter_map(|g| g.grant.weights.as_ref().zip(g.weights.as_ref())) {
+            holds.push(("a model's weights", weights.path.to_str().unwrap_or_default(), place.clone()));
+        }
         if let Some((Listen::Unix(path), span)) = socket {
             holds.push(("the socket it is reached by", path.to_str().unwrap_or_default(), span));
         }

@@ -196,6 +196,8 @@ pub(crate) const GRAPH: Section = Section {
         key("name", Text, Required, "\"vad\""),
         key("model", Text, Required, "\"/var/lib/edgeguard/models/silero_vad.onnx\""),
         key("sha256", Text, Required, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
+        key("weights", Text, Optional, "\"/var/lib/edgeguard/models/silero_vad.bin\""),
+        key("weights-sha256", Text, Optional, "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
         key("encoding", Text, Required, "\"onnx\""),
         key("target", Text, Required, "\"cpu\""),
         key("engine", Text, Optional, "\"rten\""),

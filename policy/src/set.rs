@@ -110,6 +110,10 @@ impl Map {
             for (i, graph) in policy.graphs.iter().enumerate() {
                 keep(&mut map.trusted, &graph.model, named(Place::Model(i), "a model"));
                 keep(&mut map.models, &graph.model, named(Place::Model(i), "a model"));
+                if let Some(weights) = &graph.weights {
+                    keep(&mut map.trusted, &weights.path, named(Place::Weights(i), "a model's weights"));
+                    keep(&mut map.models, &weights.path, named(Place::Weights(i), "a model's weights"));
+                }
             }
             for (i, dir) in policy.dirs.iter().enumerate() {
                 let entry = Named { access: Some(dir.access), ..named(Place::Dir(i), "a directory") };

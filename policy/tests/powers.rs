@@ -275,6 +275,25 @@ fn a_graph_is_found_by_its_name_and_by_its_digest_and_not_otherwise() {
 }
 
 #[test]
+fn other_weights_are_another_power_and_their_place_is_none() {
+    let with = |path: &str, digest: &str| {
+        base("\"onnx\"", &format!("\"openvino\"\nweights = \"{path}\"\nweights-sha256 = \"{}\"", digest.repeat(32)))
+    };
+    let (a, b, moved) = (with("/a.bin", "aa"), with("/a.bin", "bb"), with("/b.bin", "aa"));
+    let found = kinds(&a, &b);
+    let both = |said: &str| said.contains(&"bb".repeat(32)) && said.contains("before: ") && said.contains(&"aa".repeat(32));
+    assert!(found.iter().any(|(kind, said)| *kind == Kind::Other && both(said)), "{found:?}");
+    assert!(diff("m", Some(&a), Some(&b)).grants_more() && diff("m", Some(&b), Some(&a)).grants_more());
+    assert!(found.iter().any(|(_, said)| said == "the graph `vad` has other weights"), "{found:?}");
+    let found = kinds(&a, &moved);
+    assert!(found.iter().all(|(kind, _)| *kind == Kind::Moved), "{found:?}");
+    assert!(found.iter().any(|(_, said)| said == "the weights of `vad` are read from `/b.bin`, were `/a.bin`"), "{found:?}");
+    let told = can_graph(&a, "vad").unwrap();
+    assert!(told.allowed && told.why.contains(&format!("its weights `/a.bin` with the digest `{}`", "aa".repeat(32))), "{told:?}");
+    assert_eq!(a.graphs[0].engine, edgeguard_policy::Engine::OpenVino);
+}
+
+#[test]
 fn when_a_graph_is_loaded_is_no_power_and_a_reviewer_sees_it() {
     let start = parse(common::BASE);
     let later = base("target = \"cpu\"", "target = \"cpu\"\nload = \"first-use\"\nidle-unload = \"10 min\"");

@@ -182,8 +182,25 @@ fn grants() -> Vec<Case> {
             base("\"onnx\"", "\"onxx\"").replace("\"cpu\"", "\"fpga\"").replace("\"command\"", "\"daemon\""),
             &[UnknownWord, UnknownWord, UnknownWord],
         ),
-        ("words_not_served", base("\"onnx\"", "\"openvino\"").replace("\"cpu\"", "\"gpu\""), &[NotServed, NotServed]),
+        ("words_not_served", base("\"onnx\"", "\"tensorflow\"").replace("\"cpu\"", "\"gpu\""), &[NotServed, NotServed]),
         ("engine_of_another_format", base("\"cpu\"", "\"cpu\"\nengine = \"llama.cpp\""), &[Misplaced]),
+        ("a_model_in_two_files_without_the_second", base("\"onnx\"", "\"openvino\""), &[MissingKey, MissingKey]),
+        (
+            "weights_without_a_digest_and_by_an_engine_that_reads_none",
+            base("\"onnx\"", "\"openvino\"\nengine = \"onnxruntime\"\nweights = \"/var/lib/../m.bin\""),
+            &[MissingKey, Misplaced, LeavesRoot],
+        ),
+        (
+            "weights_of_a_model_in_one_file",
+            base("\"onnx\"", &format!("\"onnx\"\nweights = \"/m.bin\"\nweights-sha256 = \"{}\"", "ab".repeat(32))),
+            &[Misplaced, Misplaced],
+        ),
+        (
+            "weights_in_a_directory_of_the_module",
+            base("\"onnx\"", &format!("\"openvino\"\nweights = \"/srv/out/m.bin\"\nweights-sha256 = \"{}\"", "ab".repeat(32)))
+                + &dir("/out", "/srv/out", "read-write"),
+            &[SelfGrant],
+        ),
         ("engines_not_served", base("\"cpu\"", "\"cpu\"\nengine = \"candle\""), &[NotServed]),
         ("computes_of_an_engine_that_has_one", base("\"cpu\"", "\"cpu\"\nengine = \"openvino\"\ncomputes = 2"), &[Misplaced]),
         ("contexts_of_no_language_model", base("\"cpu\"", "\"cpu\"\ncontext = 64\ncontexts = 2"), &[Misplaced, Misplaced]),

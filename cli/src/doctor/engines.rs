@@ -46,11 +46,14 @@ pub(super) fn probe(host: &HostConfig) -> Vec<Engine> {
         };
         Engine { name, encoding, targets: &["cpu"], usable, found, advice }
     };
+    // The library reads its own format by a part of its own, which need not be there.
+    let reader = |libraries: &Libraries| libraries.files.iter().any(|(name, _)| name.starts_with("libopenvino_ir_frontend.so"));
+    let openvino = if host.engines.openvino.as_ref().is_some_and(reader) { "onnx,openvino" } else { "onnx" };
     vec![
         engine("rten", "onnx", "edgeguard-graph", None),
         engine("onnxruntime", "onnx", "edgeguard-onnxruntime", Some(library(host.engines.onnxruntime.as_ref()))),
         engine("llama.cpp", "gguf", "edgeguard-language", None),
-        engine("openvino", "onnx", "edgeguard-openvino", Some(libraries(host.engines.openvino.as_ref()))),
+        engine("openvino", openvino, "edgeguard-openvino", Some(libraries(host.engines.openvino.as_ref()))),
         engine("pytorch", "pytorch", "edgeguard-torch", None),
     ]
 }
@@ -152,8 +155,12 @@ mod tests {
         assert!(!named(&host, "openvino").usable, "the library is not there yet");
         std::fs::write(root.path().join("libx.so"), "library").unwrap();
         let there = named(&host, "openvino");
-        assert!(there.usable && there.found.contains("makes machine code"), "{there:?}");
+        assert!(there.usable && there.found.contains("makes machine code") && there.encoding == "onnx", "{there:?}");
         host.engines.openvino = pin([7; 32]);
         assert!(!named(&host, "openvino").usable);
+        if let Some(libraries) = &mut host.engines.openvino {
+            libraries.files = vec![("libopenvino_ir_frontend.so.2641".into(), [7; 32])];
+        }
+        assert_eq!(named(&host, "openvino").encoding, "onnx,openvino");
     }
 }

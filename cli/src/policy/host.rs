@@ -66,7 +66,10 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
     look.deadline(policy);
     look.kernel(policy, host);
     for (i, graph) in policy.graphs.iter().enumerate() {
-        look.model(&graph.model, &graph.sha256, i);
+        look.model("model", &graph.model, &graph.sha256, (Place::Model(i), Place::Digest(i)));
+        if let Some(weights) = &graph.weights {
+            look.model("weights", &weights.path, &weights.sha256, (Place::Weights(i), Place::WeightsDigest(i)));
+        }
     }
     found
 }
@@ -193,15 +196,16 @@ impl Look<'_> {
         }
     }
 
-    fn model(&mut self, path: &Path, wanted: &[u8; 32], index: usize) {
-        let place = Place::Model(index);
+    /// A file of a model: `what` it is, and where its path and its digest stand.
+    fn model(&mut self, what: &str, path: &Path, wanted: &[u8; 32], (place, digest_place): (Place, Place)) {
         let Some(real) = self.entry(path, place, Want::File) else { return };
         match open(&real).and_then(digest) {
             Ok(actual) if actual == *wanted => {}
             Ok(actual) => {
                 let label = format!("the file's is `{}`", hex::encode(actual));
-                let help = "write the file's digest if this is the model that is meant; otherwise find out who changed it";
-                self.report(Code::DigestMismatch, "model is not the one the policy names", Place::Digest(index), label, help);
+                let help = format!("write the file's digest if this is the {what} that is meant; otherwise find out who changed it");
+                let message = format!("{what} {} not the one the policy names", if what == "model" { "is" } else { "file is" });
+                self.report(Code::DigestMismatch, message, digest_place, label, help);
             }
             Err(e) => self.unreadable(path, place, &e),
         }

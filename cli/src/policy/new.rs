@@ -65,7 +65,7 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "GUEST=HOST")]
     write: Vec<String>,
 
-    /// A model: the name that the module loads it by, and a file here, whose SHA-256 is written down.
+    /// A model: the name that the module loads it by, and a file here, whose SHA-256 is written down. Beside OpenVINO's NAME.xml lies NAME.bin.
     #[arg(long, value_name = "NAME=FILE")]
     graph: Vec<String>,
 
@@ -292,10 +292,7 @@ fn model(text: &str) -> Result<Model, String> {
     let name = GraphName::new(name).map_err(|why| format!("`{}` is no name of a model: {why}", escape(name)))?;
     let path = Path::new(path);
     let cannot = |e: &dyn std::fmt::Display| format!("cannot read the model `{}`: {e}", escape(&path.display().to_string()));
-    let mut file = files::open(path).map_err(|e| cannot(&e))?;
-    if !file.metadata().map_err(|e| cannot(&e))?.is_file() {
-        return Err(cannot(&"it is not a regular file"));
-    }
+    let mut file = regular("model", path)?;
     let mut magic = Vec::with_capacity(4);
     (&mut file).take(4).read_to_end(&mut magic).map_err(|e| cannot(&e))?;
     std::io::Seek::rewind(&mut file).map_err(|e| cannot(&e))?;
@@ -303,10 +300,30 @@ fn model(text: &str) -> Result<Model, String> {
         b"GGUF" => Encoding::Gguf,
         // TorchScript is a zip archive; ONNX never begins so.
         b"PK\x03\x04" => Encoding::PyTorch,
+        // OpenVINO's description is XML, with a mark of its byte order or without; ONNX never begins so either.
+        [b'<', ..] | b"\xef\xbb\xbf<" => Encoding::OpenVino,
         _ => Encoding::Onnx,
     };
     let sha256 = host::digest(file).map_err(|e| cannot(&e))?;
-    Ok(Model { name, path: real(path)?, sha256, encoding })
+    let weights = if encoding == Encoding::OpenVino { Some(weights(&path.with_extension("bin"))?) } else { None };
+    Ok(Model { name, path: real(path)?, sha256, weights, encoding })
+}
+
+/// The weights that lie beside a description in XML, as OpenVINO writes the two: where they are, and their digest.
+fn weights(path: &Path) -> Result<(String, [u8; 32]), String> {
+    let cannot = |e: std::io::Error| format!("cannot read the weights `{}`: {e}", escape(&path.display().to_string()));
+    let sha256 = host::digest(regular("weights", path)?).map_err(cannot)?;
+    Ok((real(path)?, sha256))
+}
+
+/// Opens a file that is one.
+fn regular(what: &str, path: &Path) -> Result<std::fs::File, String> {
+    let cannot = |e: &dyn std::fmt::Display| format!("cannot read the {what} `{}`: {e}", escape(&path.display().to_string()));
+    let file = files::open(path).map_err(|e| cannot(&e))?;
+    if !file.metadata().map_err(|e| cannot(&e))?.is_file() {
+        return Err(cannot(&"it is not a regular file"));
+    }
+    Ok(file)
 }
 
 /// The path without links, from `/`: the daemon follows none.

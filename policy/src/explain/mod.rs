@@ -203,7 +203,9 @@ fn grants(policy: &Policy, rules: &Rules) -> Vec<Row> {
         rows.push(Row { class: "dir", words: "open no file".to_owned(), rule, rights: Some(Rights::default()), file: None, line: None });
     }
     for (i, graph) in policy.graphs.iter().enumerate() {
-        let words = format!("compute with `{}`, the model `{}`, by {}", graph.name, hex::encode(graph.sha256), graph.engine.word());
+        let weights = graph.weights.as_ref().map(|w| format!(" with the weights `{}`", hex::encode(w.sha256))).unwrap_or_default();
+        let (model, engine) = (hex::encode(graph.sha256), graph.engine.word());
+        let words = format!("compute with `{}`, the model `{model}`{weights}, by {engine}", graph.name);
         let rule = format!("the model in a process of its own, {}; between the two a socket and shared memory", program_of(graph.engine));
         let (file, line) = at(Some(Place::Model(i)));
         rows.push(Row { class: "graph", words, rule, rights: None, file, line });
@@ -269,7 +271,7 @@ impl Encoding {
     /// What a person calls a model of this format.
     fn kind(self) -> &'static str {
         match self {
-            Self::Onnx | Self::PyTorch => "model",
+            Self::Onnx | Self::PyTorch | Self::OpenVino => "model",
             Self::Gguf => "language model",
         }
     }

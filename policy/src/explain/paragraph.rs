@@ -76,6 +76,8 @@ fn graphs(policy: &Policy) -> String {
     let one = |graph: &crate::policy::GraphGrant| {
         let kind = graph.encoding.kind();
         let mut text = format!("It may compute with the {kind} `{}`, whose SHA-256 is `{}`", graph.name, hex::encode(graph.sha256));
+        let weights = graph.weights.as_ref().map(|w| format!(", with weights whose SHA-256 is `{}`", hex::encode(w.sha256)));
+        text.push_str(&weights.unwrap_or_default());
         text.push_str(&format!(", by {} on the CPU with {}", graph.engine.word(), count(graph.threads, "thread")));
         text.push_str(&graph.computes.map(|n| format!(", {n} computes at once")).unwrap_or_default());
         text.push_str(&graph.memory.map(|n| format!(", in at most {} of memory", show_size(n))).unwrap_or_default());

@@ -107,7 +107,8 @@ fn narrowed(grant: &DirGrant, fate: &Fate) -> DirGrant {
 }
 
 fn same_graph(a: &GraphGrant, b: &GraphGrant) -> bool {
-    a.name == b.name && a.sha256 == b.sha256
+    let weights = |grant: &GraphGrant| grant.weights.as_ref().map(|weights| weights.sha256);
+    a.name == b.name && a.sha256 == b.sha256 && weights(a) == weights(b)
 }
 
 fn dir(base: &Policy, used: &DirUse, access: Access, runs: u64) -> Fate {

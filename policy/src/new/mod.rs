@@ -48,6 +48,8 @@ pub struct Model {
     pub path: String,
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
+    /// Where its weights are on the gateway, and their SHA-256, of formats that keep them apart.
+    pub weights: Option<(String, [u8; 32])>,
     /// Its format.
     pub encoding: Encoding,
 }
@@ -146,10 +148,16 @@ pub fn begin(draft: &Draft) -> Result<Begun, BeginError> {
             Encoding::Onnx => "onnx",
             Encoding::Gguf => "gguf",
             Encoding::PyTorch => "pytorch",
+            Encoding::OpenVino => "openvino",
         };
+        let weights = graph
+            .weights
+            .as_ref()
+            .map(|(path, sha256)| format!("weights = {}\nweights-sha256 = \"{}\"\n", quoted(path), hex::encode(sha256)));
+        let weights = weights.unwrap_or_default();
         let (name, model, sha256) = (quoted(graph.name.as_str()), quoted(&graph.path), hex::encode(graph.sha256));
         out.push_str(&format!(
-            "[[graph]]\nname = {name}\nmodel = {model}\nsha256 = \"{sha256}\"\nencoding = \"{encoding}\"\ntarget = \"cpu\"\n\n"
+            "[[graph]]\nname = {name}\nmodel = {model}\nsha256 = \"{sha256}\"\n{weights}encoding = \"{encoding}\"\ntarget = \"cpu\"\n\n"
         ));
     }
     if draft.graphs.is_empty() && imports.is_some_and(|imports| imports.nn) {

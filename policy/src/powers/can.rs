@@ -92,11 +92,16 @@ pub fn can_graph(policy: &Policy, wanted: &str) -> Result<Answer, &'static str> 
     let judged = wanted.to_owned();
     Ok(match policy.graphs.iter().enumerate().find(named) {
         Some((i, graph)) => {
+            let weights = graph.weights.as_ref().map(|weights| {
+                let (path, digest) = (weights.path.display(), hex::encode(weights.sha256));
+                format!(", its weights `{path}` with the digest `{digest}`")
+            });
             let why = format!(
-                "`{}` is granted: the model `{}` with the digest `{}`, and no other file of that name",
+                "`{}` is granted: the model `{}` with the digest `{}`{}, and no other file of that name",
                 graph.name,
                 graph.model.display(),
-                hex::encode(graph.sha256)
+                hex::encode(graph.sha256),
+                weights.unwrap_or_default()
             );
             Answer { allowed: true, why: escape(&why), place: Some(Place::Model(i)), judged }
         }

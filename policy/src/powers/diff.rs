@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Power;
 use super::Powers;
 use super::Side;
+use crate::policy::GraphGrant;
 use crate::policy::Place;
 use crate::policy::Policy;
 use crate::source::escape;
@@ -153,7 +154,7 @@ fn compare(before: &Powers, after: &Powers) -> Vec<Change> {
 fn from_profile(new: &Policy, change: &mut Change) {
     let place = match &change.after {
         Some(Power::Dir { host, .. }) => new.dirs.iter().position(|dir| dir.host.to_str() == Some(host)).map(Place::Dir),
-        Some(Power::Graph(graph)) => new.graphs.iter().position(|grant| hex::encode(grant.sha256) == graph.sha256).map(Place::Model),
+        Some(Power::Graph(graph)) => new.graphs.iter().position(|grant| super::Graph::of(grant) == *graph).map(Place::Model),
         _ => None,
     };
     if let Some((Some(file), line)) = place.map(|place| new.line(place)) {
@@ -187,16 +188,22 @@ fn moved(old: &Policy, new: &Policy, changes: &mut Vec<Change>) {
             note(format!("the module sees `{}` as `{}`, was `{}`", is.host.display(), is.guest, was.guest));
         }
     }
+    let digest = |grant: &GraphGrant| grant.weights.as_ref().map(|weights| weights.sha256);
     for is in &new.graphs {
         if let Some(was) = old.graphs.iter().find(|was| was.name == is.name && was.load != is.load) {
             note(format!("the graph `{}` is loaded {}, was {}", is.name, is.load.words(), was.load.words()));
         }
         match old.graphs.iter().find(|was| was.name == is.name) {
             Some(was) if was.sha256 != is.sha256 => note(format!("the graph `{}` is another model", is.name)),
+            Some(was) if digest(was) != digest(is) => note(format!("the graph `{}` has other weights", is.name)),
             Some(was) if was.model != is.model => {
                 note(format!("the model of `{}` is read from `{}`, was `{}`", is.name, is.model.display(), was.model.display()))
             }
-            None if old.graphs.iter().any(|was| was.sha256 == is.sha256) => {
+            Some(was) if was.weights != is.weights => {
+                let [before, now] = [was, is].map(|grant| grant.weights.as_ref().map(|w| w.path.display().to_string()).unwrap_or_default());
+                note(format!("the weights of `{}` are read from `{now}`, were `{before}`", is.name))
+            }
+            None if old.graphs.iter().any(|was| was.sha256 == is.sha256 && digest(was) == digest(is)) => {
                 note(format!("a model that it had is called `{}` too, or now", is.name))
             }
             _ => {}

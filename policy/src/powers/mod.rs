@@ -85,6 +85,8 @@ pub enum Power {
 pub struct Graph {
     /// SHA-256 of the model, in hexadecimal digits.
     pub sha256: String,
+    /// The same of its weights, where they lie in a file of their own.
+    pub weights: Option<String>,
     /// Format, target and engine, as a policy writes them.
     pub computed: [&'static str; 3],
     /// Computes at once; without a number the daemon decides, which is neither more nor less than any number.
@@ -179,6 +181,7 @@ impl Graph {
             Encoding::Onnx => "onnx",
             Encoding::Gguf => "gguf",
             Encoding::PyTorch => "pytorch",
+            Encoding::OpenVino => "openvino",
         };
         let target = match grant.target {
             Target::Cpu => "cpu",
@@ -192,6 +195,7 @@ impl Graph {
         };
         Self {
             sha256: hex::encode(grant.sha256),
+            weights: grant.weights.as_ref().map(|weights| hex::encode(weights.sha256)),
             computed: [encoding, target, engine],
             computes: grant.computes,
             threads: grant.threads,
@@ -217,7 +221,7 @@ impl Graph {
         let at_least = |mine: Option<u64>, wanted: Option<u64>| mine.is_none_or(|mine| wanted.is_some_and(|wanted| mine >= wanted));
         let (mine, wanted) = (self.terms, other.terms);
         let terms = mine.0 == wanted.0 && at_least(mine.1, wanted.1) && at_least(mine.2, wanted.2);
-        let same = terms && self.sha256 == other.sha256 && self.computed == other.computed;
+        let same = terms && self.sha256 == other.sha256 && self.weights == other.weights && self.computed == other.computed;
         same && computes && memory && language && self.threads >= other.threads
     }
 }

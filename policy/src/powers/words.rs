@@ -78,7 +78,7 @@ impl Power {
         let mut value = match self {
             Self::Dir { host, write, quota } => json!({ "host": host, "write": write, "files": quota.files, "bytes": quota.bytes }),
             Self::Graph(graph) => json!({
-                "sha256": graph.sha256, "encoding": graph.computed[0], "target": graph.computed[1], "engine": graph.computed[2],
+                "sha256": graph.sha256, "weights": graph.weights, "encoding": graph.computed[0], "target": graph.computed[1], "engine": graph.computed[2],
                 "computes": graph.computes, "threads": graph.threads, "memory": graph.memory,
                 "context": graph.language.map(|l| l.0), "contexts": graph.language.map(|l| l.1),
                 "private": graph.terms.0, "deadline_us": graph.terms.1, "tensors": graph.terms.2,
@@ -109,7 +109,8 @@ impl Power {
 impl Graph {
     fn words(&self) -> String {
         let [encoding, target, engine] = self.computed;
-        let mut text = format!("`{}` ({encoding}, on the {target}, by {engine}", self.sha256);
+        let weights = self.weights.as_ref().map(|weights| format!(" with the weights `{weights}`")).unwrap_or_default();
+        let mut text = format!("`{}`{weights} ({encoding}, on the {target}, by {engine}", self.sha256);
         text.push_str(&self.computes.map(|n| format!(", {n} at once")).unwrap_or_default());
         text.push_str(&format!(", {} for one compute", count(self.threads, "thread")));
         text.push_str(&self.memory.map(|n| format!(", {} of memory", size(n))).unwrap_or_default());

@@ -344,10 +344,12 @@ impl Admitted {
         self.dirs.iter().map(|dir| format!("{}: {} ({})", dir.grant.guest, dir.host, access(dir.grant.access))).collect()
     }
 
-    /// The granted graphs, each `name: digest (target)`.
+    /// The granted graphs, each `name: digest (target)`, or where weights lie apart `name: digest, weights digest (target)`.
     #[must_use]
     pub fn graphs_in_words(&self) -> Vec<String> {
-        self.graphs.iter().map(|graph| format!("{}: {} (cpu)", graph.name, hex::encode(graph.host.sha256))).collect()
+        let weights = |host: &GraphHost| host.weights().map(|sha256| format!(", weights {}", hex::encode(sha256))).unwrap_or_default();
+        let words = |host: &GraphHost| format!("{}{} (cpu)", hex::encode(host.sha256), weights(host));
+        self.graphs.iter().map(|graph| format!("{}: {}", graph.name, words(&graph.host))).collect()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,6 +78,7 @@ pub enum GraphError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GraphKey {
     sha256: [u8; 32],
+    weights: Option<[u8; 32]>,
     encoding: Encoding,
     target: Target,
     engine: Engine,
@@ -109,7 +110,7 @@ pub struct GraphHost {
     pub sha256: [u8; 32],
     key: GraphKey,
     /// Opened when its module was admitted last.
-    model: Mutex<Arc<File>>,
+    files: Mutex<Arc<ModelFiles>>,
     /// Held by whoever starts the process, so that it is started once.
     starting: tokio::sync::Mutex<()>,
     /// Workers that have channels to it, or are about to.
@@ -122,6 +123,21 @@ pub struct GraphHost {
     deaths: Mutex<VecDeque<Instant>>,
     /// Counts replacements; workers renew their channels when it moves.
     generation: watch::Sender<u64>,
+}
+
+/// The files of a model, open.
+#[derive(Debug)]
+struct ModelFiles {
+    model: File,
+    /// Of formats that keep them apart.
+    weights: Option<File>,
+}
+
+impl ModelFiles {
+    fn open(grant: &GraphGrant) -> Result<Arc<Self>, handle::HandleError> {
+        let weights = grant.weights.as_ref().map(|weights| handle::file("weights", &weights.path)).transpose()?;
+        Ok(Arc::new(Self { model: handle::file("model", &grant.model)?, weights }))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -194,13 +210,13 @@ impl Graphs {
         let key = GraphKey::of(module, grant);
         let mut hosts = self.hosts.lock().await;
         // What is not there is said now, whenever the graph is loaded.
-        Libraries::of(key.engine, &self.engines)?;
+        Libraries::of(key.engine, key.encoding, &self.engines)?;
         if let Some(host) = hosts.get(&key) {
             if host.loaded().is_some() {
                 return Ok(Arc::clone(host));
             }
             if host.waits() {
-                *lock(&host.model) = Arc::new(handle::file("model", &grant.model)?);
+                *lock(&host.files) = ModelFiles::open(grant)?;
                 return Ok(Arc::clone(host));
             }
         }
@@ -208,7 +224,7 @@ impl Graphs {
             name: grant.name.to_string(),
             sha256: grant.sha256,
             key: key.clone(),
-            model: Mutex::new(Arc::new(handle::file("model", &grant.model)?)),
+            files: Mutex::new(ModelFiles::open(grant)?),
             starting: tokio::sync::Mutex::new(()),
             users: AtomicUsize::new(0),
             last_used: Mutex::new(Instant::now()),
@@ -296,13 +312,14 @@ impl Graphs {
     /// Starts the process, has it confined before it reads the model, and waits until it is ready.
     async fn start(&self, host: &Arc<GraphHost>) -> Result<(), GraphError> {
         let key = &host.key;
-        let library = Libraries::of(key.engine, &self.engines)?;
+        let library = Libraries::of(key.engine, key.encoding, &self.engines)?;
         let (role, program) = program(key.engine);
         let child = Child::spawn(role, &self.libexec.join(program))?;
         let mut dialogue = Dialogue::new();
         library.send(&child)?;
         let load = Load {
             sha256: key.sha256,
+            weights: key.weights,
             encoding: key.encoding,
             target: key.target,
             engine: key.engine,
@@ -312,8 +329,9 @@ impl Graphs {
             memory: key.memory,
             landlock_floor: self.landlock_floor,
         };
-        let model = Arc::clone(&lock(&host.model));
-        child.send(&ToGraph::Load(Box::new(load)), &[model.as_fd()])?;
+        let files = Arc::clone(&lock(&host.files));
+        let fds: Vec<_> = std::iter::once(&files.model).chain(&files.weights).map(AsFd::as_fd).collect();
+        child.send(&ToGraph::Load(Box::new(load)), &fds)?;
         let report = match child.recv_within(&mut dialogue, STARTUP).await? {
             FromGraph::Confined(report) => report,
             FromGraph::Unusable { reason } | FromGraph::Failed { reason } => return Err(child.refused(&reason).into()),
@@ -383,6 +401,12 @@ impl GraphHost {
     #[must_use]
     pub fn loaded(&self) -> Option<Arc<Loaded>> {
         lock(&self.present).as_ref().map(|present| Arc::clone(&present.loaded))
+    }
+
+    /// The digest of its weights, where they lie in a file of their own.
+    #[must_use]
+    pub fn weights(&self) -> Option<[u8; 32]> {
+        self.key.weights
     }
 
     /// The host's process id, while it runs.
@@ -507,10 +531,12 @@ impl GraphKey {
         };
         Self {
             sha256: grant.sha256,
+            weights: grant.weights.as_ref().map(|weights| weights.sha256),
             encoding: match grant.encoding {
                 edgeguard_policy::Encoding::Onnx => Encoding::Onnx,
                 edgeguard_policy::Encoding::Gguf => Encoding::Gguf,
                 edgeguard_policy::Encoding::PyTorch => Encoding::PyTorch,
+                edgeguard_policy::Encoding::OpenVino => Encoding::OpenVino,
             },
             target: match grant.target {
                 edgeguard_policy::Target::Cpu => Target::Cpu,

@@ -9,12 +9,16 @@ use std::path::Path;
 
 use cap_std::fs::File;
 use edgeguard_policy::Engines;
+use edgeguard_wire::graph::Encoding;
 use edgeguard_wire::graph::Engine;
 use edgeguard_wire::graph::ToGraph;
 
 use crate::child::Child;
 use crate::child::ChildError;
 use crate::handle;
+
+/// The library that reads OpenVINO's own format, whatever its version. The others that engines map, each needs for every model.
+const READER: &str = "libopenvino_ir_frontend.so";
 
 /// Why an engine has no libraries.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,11 @@ pub enum LibrariesError {
         /// What the section wants.
         keys: &'static str,
     },
+    /// The engine is there, and what reads this format is not.
+    #[error(
+        "engine `openvino` has no reader of `openvino`; put `{READER}…` into its folder and under `[engines.openvino.files]` of the host's file"
+    )]
+    Reader,
     /// Somebody else could change one.
     #[error("{what} `{path}` {found}; expected one of root's or of this user's that nobody else may write")]
     Loose {
@@ -64,11 +73,11 @@ pub enum Libraries {
 }
 
 impl Libraries {
-    /// Opens the libraries of an engine.
+    /// Opens the libraries of an engine, which must be able to read this format.
     ///
     /// # Errors
     /// [`LibrariesError`]; no other engine takes its place.
-    pub fn of(engine: Engine, engines: &Engines) -> Result<Self, LibrariesError> {
+    pub fn of(engine: Engine, encoding: Encoding, engines: &Engines) -> Result<Self, LibrariesError> {
         match engine {
             Engine::Rten | Engine::LlamaCpp | Engine::PyTorch => Ok(Self::None),
             Engine::OnnxRuntime => {
@@ -79,6 +88,9 @@ impl Libraries {
             Engine::OpenVino => {
                 let none = LibrariesError::None { engine: "openvino", keys: "`folder` and `files`" };
                 let libraries = engines.openvino.as_ref().ok_or(none)?;
+                if encoding == Encoding::OpenVino && !libraries.files.iter().any(|(name, _)| name.starts_with(READER)) {
+                    return Err(LibrariesError::Reader);
+                }
                 let shown = || libraries.folder.display().to_string();
                 let path = libraries.folder.to_str().ok_or_else(|| LibrariesError::Name(shown()))?.to_owned();
                 own("folder", &libraries.folder, handle::dir("folder", &libraries.folder)?)?;
@@ -127,6 +139,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_without_the_reader_of_openvinos_own_format_is_refused_for_that_format_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |encoding, names: &[&str]| {
+            for name in names {
+                std::fs::write(root.path().join(name), "x").unwrap();
+            }
+            let files = names.iter().map(|name| ((*name).to_owned(), [0; 32])).collect();
+            let openvino = Some(edgeguard_policy::Libraries { folder: root.path().into(), files });
+            Libraries::of(Engine::OpenVino, encoding, &Engines { openvino, ..Engines::default() })
+        };
+        assert!(matches!(of(Encoding::Onnx, &["libx.so"]), Ok(Libraries::Folder { .. })));
+        assert!(matches!(of(Encoding::OpenVino, &["libx.so"]), Err(LibrariesError::Reader)));
+        assert!(matches!(of(Encoding::OpenVino, &["libx.so", "libopenvino_ir_frontend.so.1"]), Ok(Libraries::Folder { .. })));
+    }
+
+    #[test]
     fn a_folder_or_a_library_that_others_may_write_is_refused_and_so_is_an_engine_without_any() {
         let root = tempfile::tempdir().unwrap();
         let library = root.path().join("libx.so");
@@ -136,12 +164,15 @@ mod tests {
         let engines = Engines { openvino, ..Engines::default() };
         let of = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-            Libraries::of(Engine::OpenVino, &engines)
+            Libraries::of(Engine::OpenVino, Encoding::Onnx, &engines)
         };
         assert!(matches!(of(&library, 0o644), Ok(Libraries::Folder { .. })));
         assert!(matches!(of(&library, 0o664), Err(LibrariesError::Loose { what: "library", .. })));
         of(&library, 0o644).unwrap();
         assert!(matches!(of(root.path(), 0o777), Err(LibrariesError::Loose { what: "folder", .. })));
-        assert!(matches!(Libraries::of(Engine::OnnxRuntime, &engines), Err(LibrariesError::None { engine: "onnxruntime", .. })));
+        assert!(matches!(
+            Libraries::of(Engine::OnnxRuntime, Encoding::Onnx, &engines),
+            Err(LibrariesError::None { engine: "onnxruntime", .. })
+        ));
     }
 }

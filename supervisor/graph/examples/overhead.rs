@@ -135,6 +135,7 @@ fn host(model: &[u8]) -> (edgeguard_sandbox::Child, Channel, Channel, SharedMemo
     file.write_all(model).unwrap();
     let load = Load {
         sha256: sha2::Sha256::digest(model).into(),
+        weights: None,
         encoding: Encoding::Onnx,
         target: Target::Cpu,
         engine: edgeguard_wire::graph::Engine::Rten,

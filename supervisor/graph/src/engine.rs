@@ -28,6 +28,14 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`LoadError`]; the engine is not used again.
     fn load(&self, model: Vec<u8>) -> Result<Box<dyn Graph>, LoadError>;
+
+    /// As [`Engine::load`], of a model whose weights lie in a file of their own. Both digests were checked.
+    ///
+    /// # Errors
+    /// As [`Engine::load`]; [`LoadError::Unservable`] from an engine that reads no such format.
+    fn load_with_weights(&self, _model: Vec<u8>, _weights: Vec<u8>) -> Result<Box<dyn Graph>, LoadError> {
+        Err(LoadError::Unservable("this engine reads no model that has its weights in a second file".into()))
+    }
 }
 
 /// A model, ready to compute.

@@ -80,26 +80,57 @@ pub enum LibraryError {
     Load(String),
 }
 
+/// A file of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The model, or of formats with two files its description.
+    Model,
+    /// The weights, of formats that keep them apart.
+    Weights,
+}
+
+impl Part {
+    fn one(self) -> &'static str {
+        match self {
+            Self::Model => "a model",
+            Self::Weights => "weights",
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Model => "model",
+            Self::Weights => "weights",
+        })
+    }
+}
+
 /// Why a model is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The file could not be read.
-    #[error("cannot read the model")]
-    Read(#[source] io::Error),
+    #[error("cannot read the {0}")]
+    Read(Part, #[source] io::Error),
     /// The descriptor is no file with bytes to read.
-    #[error("expected a model in a regular file, found {0}")]
-    NotAFile(String),
+    #[error("expected {one} in a regular file, found {1}", one = .0.one())]
+    NotAFile(Part, String),
     /// The file's size is out of bounds.
-    #[error("expected a model of 1 to {max} bytes, found {found}")]
+    #[error("expected {one} of 1 to {max} bytes, found {found}", one = .part.one())]
     Size {
+        /// Which file.
+        part: Part,
         /// The bound.
         max: u64,
         /// The file's size.
         found: u64,
     },
     /// Its bytes are not those that the policy names.
-    #[error("model digest differs from the policy: expected sha256 `{expected}`, found `{found}`")]
+    #[error("{part} digest differs from the policy: expected sha256 `{expected}`, found `{found}`")]
     Digest {
+        /// Which file.
+        part: Part,
         /// The policy's, in hex.
         expected: String,
         /// The file's, in hex.

@@ -2,7 +2,7 @@
 //!
 //! Runs in: graph host.
 //! Invariant: the process is locked before it reads a byte of the model, and has told the daemon so.
-//! Still possible after the lock: reading the one model file, computing, answering on channels that the daemon sends, ending.
+//! Still possible after the lock: reading the one model's files, computing, answering on channels that the daemon sends, ending.
 
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
@@ -44,6 +44,7 @@ use crate::engines::openvino::OpenVino;
 use crate::error::GraphError;
 use crate::error::LibraryError;
 use crate::error::chain;
+use crate::load::Pinned;
 use crate::load::load;
 use crate::log;
 use crate::peers::Peers;
@@ -91,8 +92,10 @@ pub fn run_openvino(expected_parent: u32) -> Result<(), GraphError> {
     // The library lists its folder for each model, so this host may read it until the model is loaded.
     host_with(expected_parent, Role::OpenVino, Some(&folder), move |load, computes, threads| {
         match (load.engine, load.encoding, load.target) {
-            (EngineName::OpenVino, Encoding::Onnx, Target::Cpu) => Ok(Box::new(OpenVino::start(libraries, computes, threads)?)),
-            _ => Err(LoadError::Unservable("this host runs ONNX on OpenVINO and nothing else".into())),
+            (EngineName::OpenVino, Encoding::Onnx | Encoding::OpenVino, Target::Cpu) => {
+                Ok(Box::new(OpenVino::start(libraries, computes, threads)?))
+            }
+            _ => Err(LoadError::Unservable("this host runs ONNX and OpenVINO's own format on OpenVINO and nothing else".into())),
         }
     })
 }
@@ -160,7 +163,8 @@ fn host_with(
     let hardened = edgeguard_sandbox::harden(role, expected_parent)?;
     let control = control()?;
 
-    let (assignment, model) = receive_load(&control)?;
+    let assigned = receive_load(&control)?;
+    let assignment = &assigned.load;
 
     // Before there is a second thread: the kernel's rules are inherited by threads, not spread to them.
     let restricted = {
@@ -171,7 +175,7 @@ fn host_with(
     };
 
     // Every thread of this process, and everything that the allocator, the engine and the event queue make at first use.
-    let host = start(&assignment, Box::new(engine))?;
+    let host = start(assignment, Box::new(engine))?;
 
     let profile = Profile { role, filesystem: FilesystemUse::None };
     let mut confined = restricted.confine(&profile, host)?;
@@ -181,19 +185,32 @@ fn host_with(
         (ToGraph::Run, _) => {}
         (other, _) => return Err(GraphError::OutOfPhase { expected: "run", found: name(&other) }),
     }
-    serve_model(&mut confined, &control, &assignment, model)
+    serve_model(&mut confined, &control, assigned)
 }
 
-fn receive_load(control: &Channel) -> Result<(Load, OwnedFd), GraphError> {
+/// The assignment, and the model's files.
+struct Assigned {
+    load: Load,
+    model: OwnedFd,
+    weights: Option<OwnedFd>,
+}
+
+/// Descriptors and digests belong together, and a format has the files that it has: OpenVINO's own two, all others one.
+fn receive_load(control: &Channel) -> Result<Assigned, GraphError> {
     let (frame, fds) = control.recv()?;
     let load = match frame {
         ToGraph::Load(load) => *load,
         other => return Err(GraphError::OutOfPhase { expected: "load", found: name(&other) }),
     };
-    let Ok([model]) = <[OwnedFd; 1]>::try_from(fds) else {
-        return Err(GraphError::OutOfPhase { expected: "load with one descriptor", found: "load with another number" });
-    };
-    Ok((load, model))
+    if load.weights.is_some() != (load.encoding == Encoding::OpenVino) {
+        return Err(GraphError::OutOfPhase { expected: "weights with OpenVINO's own format alone", found: "load of another kind" });
+    }
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next(), load.weights) {
+        (Some(model), None, None, None) => Ok(Assigned { load, model, weights: None }),
+        (Some(model), Some(weights), None, Some(_)) => Ok(Assigned { load, model, weights: Some(weights) }),
+        _ => Err(GraphError::OutOfPhase { expected: "load with a descriptor for each file", found: "load with another number" }),
+    }
 }
 
 /// Starts the engine and the threads that serve, and waits until all of them have come as far as they can without a model.
@@ -234,17 +251,19 @@ fn start(assignment: &Load, engine: Box<Start<'_>>) -> Result<Arc<Host>, GraphEr
 }
 
 /// Loads the model, tells the daemon, and then takes up channels as they come.
-fn serve_model(confined: &mut Confined<Arc<Host>>, control: &Channel, assignment: &Load, model: OwnedFd) -> Result<(), GraphError> {
+fn serve_model(confined: &mut Confined<Arc<Host>>, control: &Channel, assigned: Assigned) -> Result<(), GraphError> {
     let host = Arc::clone(confined.get());
     let begun = Instant::now();
-    let graph = match load(&*host.engine, model.as_fd(), &assignment.sha256) {
+    let Assigned { load: assignment, model, weights } = assigned;
+    let pinned = weights.as_ref().zip(assignment.weights.as_ref()).map(|(file, sha256)| Pinned { file: file.as_fd(), sha256 });
+    let graph = match load(&*host.engine, Pinned { file: model.as_fd(), sha256: &assignment.sha256 }, pinned) {
         Ok(graph) => graph,
         Err(error) => {
             control.send(&FromGraph::Failed { reason: reason(&error) }, &[])?;
             return Err(GraphError::Model(error));
         }
     };
-    drop(model);
+    drop((model, weights));
     let load_ns = begun.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
     let sealed = if graph.makes_code() { Sealed::MakesCode } else { Sealed::NoCode };
     let engine = version(&*host.engine, confined.report().role, sealed);

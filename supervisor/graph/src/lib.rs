@@ -23,6 +23,7 @@ mod watch;
 pub use error::GraphError;
 pub use error::LibraryError;
 pub use error::ModelError;
+pub use error::Part;
 pub use error::chain;
 pub use host::host;
 pub use host::run;

@@ -1,7 +1,7 @@
-//! From the model's descriptor to a loaded model: read once, digest, parse.
+//! From the model's descriptors to a loaded model: read once, digest, parse.
 //!
 //! Runs in: graph host, after the lock.
-//! Invariant: the bytes that are parsed are the bytes whose digest was compared; the file is not read a second time.
+//! Invariant: the bytes that are parsed are the bytes whose digest was compared; no file is read a second time.
 //! Does not: open anything.
 
 use std::fmt::Write as _;
@@ -17,38 +17,57 @@ use sha2::Sha256;
 use crate::engine::Engine;
 use crate::engine::Graph;
 use crate::error::ModelError;
+use crate::error::Part;
 use crate::error::panic_message;
 
-/// The largest model, in bytes.
+/// The largest model, and the largest file of weights, in bytes.
 pub const MAX_MODEL: u64 = 4 << 30;
+
+/// The largest description of a model whose weights lie elsewhere, in bytes: what is made of it is many times its size.
+pub const MAX_DESCRIPTION: u64 = 64 << 20;
 
 /// Bytes read at a time, and hashed while they are in the cache.
 const BLOCK: usize = 256 * 1024;
 
-/// Reads, compares and parses the model.
+/// A file of the model, and the digest that the policy names.
+#[derive(Debug, Clone, Copy)]
+pub struct Pinned<'a> {
+    /// Open for reading.
+    pub file: BorrowedFd<'a>,
+    /// SHA-256 of its bytes.
+    pub sha256: &'a [u8; 32],
+}
+
+/// Reads, compares and parses the model. Of a model with two files both are read and compared before a byte of either is parsed.
 ///
 /// # Errors
 /// [`ModelError`]; nothing was parsed unless it is [`ModelError::Load`] or [`ModelError::Panic`].
-pub fn load(engine: &dyn Engine, file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Box<dyn Graph>, ModelError> {
-    let bytes = read(file, sha256)?;
-    let loaded = std::panic::catch_unwind(AssertUnwindSafe(|| engine.load(bytes)));
+pub fn load(engine: &dyn Engine, model: Pinned<'_>, weights: Option<Pinned<'_>>) -> Result<Box<dyn Graph>, ModelError> {
+    let largest = if weights.is_some() { MAX_DESCRIPTION } else { MAX_MODEL };
+    let bytes = read(Part::Model, model, largest)?;
+    let weights = weights.map(|weights| read(Part::Weights, weights, MAX_MODEL)).transpose()?;
+    let loaded = std::panic::catch_unwind(AssertUnwindSafe(|| match weights {
+        None => engine.load(bytes),
+        Some(weights) => engine.load_with_weights(bytes, weights),
+    }));
     Ok(loaded.map_err(|payload| ModelError::Panic(panic_message(&*payload)))??)
 }
 
 /// The file's bytes, if their digest is the one that is expected.
-fn read(file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Vec<u8>, ModelError> {
-    let unreadable = |errno: Errno| ModelError::Read(errno.into());
+fn read(part: Part, pinned: Pinned<'_>, max: u64) -> Result<Vec<u8>, ModelError> {
+    let Pinned { file, sha256 } = pinned;
+    let unreadable = |errno: Errno| ModelError::Read(part, errno.into());
     let stat = rustix::fs::fstat(file).map_err(unreadable)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::RegularFile {
-        return Err(ModelError::NotAFile(format!("{kind:?}")));
+        return Err(ModelError::NotAFile(part, format!("{kind:?}")));
     }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    if size == 0 || size > MAX_MODEL {
-        return Err(ModelError::Size { max: MAX_MODEL, found: size });
+    if size == 0 || size > max {
+        return Err(ModelError::Size { part, max, found: size });
     }
-    let no_memory = |_| ModelError::Read(io::ErrorKind::OutOfMemory.into());
-    let len = usize::try_from(size).map_err(|_| ModelError::Size { max: MAX_MODEL, found: size })?;
+    let no_memory = |_| ModelError::Read(part, io::ErrorKind::OutOfMemory.into());
+    let len = usize::try_from(size).map_err(|_| ModelError::Size { part, max, found: size })?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(no_memory)?;
     let mut digest = Sha256::new();
@@ -57,7 +76,7 @@ fn read(file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Vec<u8>, ModelError> 
     while bytes.len() < len {
         let wanted = block.len().min(len - bytes.len());
         match rustix::io::pread(file, block.split_at_mut(wanted).0, bytes.len() as u64) {
-            Ok(0) => return Err(ModelError::Read(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(ModelError::Read(part, io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => {
                 let block = block.get(..read).unwrap_or_default();
                 digest.update(block);
@@ -69,7 +88,7 @@ fn read(file: BorrowedFd<'_>, sha256: &[u8; 32]) -> Result<Vec<u8>, ModelError> 
     }
     let found: [u8; 32] = digest.finalize().into();
     if found != *sha256 {
-        return Err(ModelError::Digest { expected: hex(sha256), found: hex(&found) });
+        return Err(ModelError::Digest { part, expected: hex(sha256), found: hex(&found) });
     }
     Ok(bytes)
 }

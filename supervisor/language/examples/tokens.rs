@@ -141,6 +141,7 @@ impl Hosted {
         let child = edgeguard_sandbox::spawn(&program, theirs.into_fd(), log).unwrap();
         let load = Load {
             sha256: sha2::Sha256::digest(std::fs::read(path).unwrap()).into(),
+            weights: None,
             encoding: Encoding::Gguf,
             target: Target::Cpu,
             engine: Engine::LlamaCpp,

@@ -31,7 +31,7 @@ pub enum ToGraph {
         /// Each library's name in it, and the digest that the operator pins.
         files: Vec<(String, [u8; 32])>,
     },
-    /// Host this model. Descriptor: the model file, opened for reading.
+    /// Host this model. Descriptors: the model file, and where [`Load::weights`] has a digest the weights' file, both opened for reading.
     Load(Box<Load>),
     /// The daemon looked at the process and found it confined: the model may be parsed.
     Run,
@@ -47,6 +47,8 @@ pub enum ToGraph {
 pub struct Load {
     /// The digest the policy names; checked before a byte is parsed.
     pub sha256: [u8; 32],
+    /// The same of the weights, of formats that keep them in a second file.
+    pub weights: Option<[u8; 32]>,
     /// The model's format.
     pub encoding: Encoding,
     /// Where it runs.
@@ -74,6 +76,8 @@ pub enum Encoding {
     Gguf,
     /// TorchScript, which wasi-nn calls `pytorch`.
     PyTorch,
+    /// OpenVINO's own (IR): a description in XML, and the weights in a second file.
+    OpenVino,
 }
 
 /// What runs a model. One engine, one kind of process: nothing of another engine is mapped beside it unless it is built into the same program.
@@ -87,7 +91,7 @@ pub enum Engine {
     LlamaCpp,
     /// TorchScript, by libtorch; only in builds that ask for it.
     PyTorch,
-    /// ONNX, by a folder of shared libraries that the operator names; it makes machine code of a model.
+    /// ONNX and OpenVINO's own format, by a folder of shared libraries that the operator names; it makes machine code of a model.
     OpenVino,
 }
 

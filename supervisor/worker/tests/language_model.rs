@@ -55,6 +55,7 @@ fn host(program: &Path, model: &Path, bounds: Bounds) -> (Process, Loaded) {
     let host = Process::start(program);
     let load = Load {
         sha256: SHA256,
+        weights: None,
         encoding: Encoding::Gguf,
         target: Target::Cpu,
         engine: Engine::LlamaCpp,

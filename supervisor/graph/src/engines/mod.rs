@@ -22,5 +22,6 @@ pub fn start(encoding: Encoding, target: Target, seats: usize, threads: usize) -
         (Encoding::Onnx, Target::Cpu) => Ok(Box::new(rten::Rten::start(seats, threads)?)),
         (Encoding::Gguf, Target::Cpu) => Err(LoadError::Unservable("a language model has a host of its own".into())),
         (Encoding::PyTorch, Target::Cpu) => Err(LoadError::Unservable("TorchScript has a host of its own".into())),
+        (Encoding::OpenVino, Target::Cpu) => Err(LoadError::Unservable("OpenVINO's own format has a host of its own".into())),
     }
 }

@@ -4,9 +4,11 @@
 //! digest. Threads are made before the lock, by computing a model of our own.
 //! Invariant: one compute at a time, on one thread of the library's and its helpers, all of which exist once [`OpenVino::start`] returns; but for two that the
 //! library starts and ends again while it loads a model.
-//! Does not: open files, read a model's weights from another file, use any device but the processor, or compute with less than the model's own precision.
+//! Does not: open files, read weights from a file that it was not handed, use any device but the processor, or compute with less than the model's own precision.
 //!
 //! The library makes machine code of each model, and for each new shape of a model with free dimensions: [`Graph::makes_code`].
+
+mod ir;
 
 use std::os::fd::AsFd as _;
 use std::os::fd::OwnedFd;
@@ -30,6 +32,7 @@ use openvino::ElementType;
 use openvino::InferRequest;
 use openvino::InferenceError;
 use openvino::InferenceErrorKind;
+use openvino::Model;
 use openvino::Node;
 use openvino::PropertyKey;
 use openvino::RwPropertyKey;
@@ -72,6 +75,8 @@ const WARM: u32 = 256;
 pub struct Libraries {
     core: Core,
     version: String,
+    /// Whether the reader of the library's own format is among them.
+    reads_ir: bool,
 }
 
 impl std::fmt::Debug for Libraries {
@@ -117,9 +122,14 @@ impl Libraries {
         // What the library maps besides, it maps at first use: the processor's part, and the parsers.
         core.get_property(&DeviceType::CPU, &PropertyKey::DeviceFullName).map_err(failed)?;
         core.read_model_from_buffer(&warm_model().map_err(LibraryError::Load)?, None).map_err(failed)?;
+        // An operator who pins no reader of it has no use for that format.
+        let reads_ir = files.iter().any(|file| file.name.starts_with(ir::READER));
+        if reads_ir {
+            core.read_model_from_buffer(ir::EMPTY.as_bytes(), None).map_err(failed)?;
+        }
         only_these(folder, files)?;
         let version: String = openvino::version().build_number.chars().take_while(|c| c.is_ascii_digit() || *c == '.').take(32).collect();
-        Ok(Self { core, version })
+        Ok(Self { core, version, reads_ir })
     }
 }
 
@@ -150,6 +160,7 @@ fn only_these(folder: &str, files: &[LibraryFile]) -> Result<(), LibraryError> {
 pub struct OpenVino {
     core: Mutex<Core>,
     version: String,
+    reads_ir: bool,
 }
 
 impl OpenVino {
@@ -162,7 +173,7 @@ impl OpenVino {
             return Err(LoadError::Unservable(format!("`computes` is {seats}, and {NAME} computes one at a time; leave the key out")));
         }
         let failed = |error: InferenceError| LoadError::Start { engine: NAME, reason: words(error) };
-        let Libraries { mut core, version } = libraries;
+        let Libraries { mut core, version, reads_ir } = libraries;
         let settings = [
             (RwPropertyKey::NumStreams, "1".to_owned()),
             (RwPropertyKey::InferenceNumThreads, threads.to_string()),
@@ -174,7 +185,7 @@ impl OpenVino {
         for (key, value) in settings {
             core.set_property(&DeviceType::CPU, &key, &value).map_err(failed)?;
         }
-        let engine = Self { core: Mutex::new(core), version };
+        let engine = Self { core: Mutex::new(core), version, reads_ir };
         let start = |reason: String| LoadError::Start { engine: NAME, reason };
         let graph = engine.load(warm_model().map_err(start)?)?;
         let square = || Tensor { dims: vec![WARM, WARM], data: Data::zeroed(TensorType::Fp32, (WARM * WARM) as usize) };
@@ -220,34 +231,57 @@ impl Engine for OpenVino {
         if model.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
             return Err(LoadError::Malformed("expected ONNX, found what begins as XML does".into()));
         }
-        let refused = |error: InferenceError| LoadError::Refused { engine: NAME, reason: words(error) };
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let parsed = core.read_model_from_buffer(&model, None).map_err(refused)?;
         drop(model);
-        // Here, and not by the library once it has compiled: it converts what nobody could give it.
-        let (inputs, outputs) = (parsed.get_inputs_len().map_err(refused)?, parsed.get_outputs_len().map_err(refused)?);
-        for (what, count) in [("inputs", inputs), ("outputs", outputs)] {
-            if count > MAX_TENSORS {
-                return Err(LoadError::Unservable(format!("{count} {what}, at most {MAX_TENSORS} are served")));
-            }
-        }
-        let input = |index| describe("input", index, &parsed.get_input_by_index(index).map_err(refused)?);
-        let output = |index| describe("output", index, &parsed.get_output_by_index(index).map_err(refused)?);
-        let inputs = (0..inputs).map(input).collect::<Result<Vec<_>, _>>()?;
-        let outputs = (0..outputs).map(output).collect::<Result<Vec<_>, _>>()?;
-        let dynamic = parsed.is_dynamic();
-        let mut compiled = core.compile_model(&parsed, DeviceType::CPU).map_err(refused)?;
-        let request = compiled.create_infer_request().map_err(refused)?;
-        let types = inputs.iter().map(|(_, element)| *element).collect();
-        let info = |described: Vec<(TensorInfo, ElementType)>| described.into_iter().map(|(info, _)| info).collect();
-        Ok(Box::new(OvGraph {
-            info: ModelInfo { inputs: info(inputs), outputs: info(outputs) },
-            types,
-            dynamic,
-            place: Mutex::new(Place { request, compiled }),
-            cancelled: AtomicBool::new(false),
-        }))
+        compile(&mut core, &parsed)
     }
+
+    fn load_with_weights(&self, model: Vec<u8>, weights: Vec<u8>) -> Result<Box<dyn Graph>, LoadError> {
+        if !self.reads_ir {
+            let why = format!("no pinned library reads {NAME}'s own format; put `{}…` into the folder and under `files`", ir::READER);
+            return Err(LoadError::Unservable(why));
+        }
+        ir::check(&model)?;
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before it is parsed the copy is complete, and ours is gone.
+        let weights = ir::tensor(weights)?;
+        let parsed = core.read_model_from_buffer(&model, Some(&weights)).map_err(ir::refused)?;
+        drop(model);
+        compile(&mut core, &parsed)
+    }
+}
+
+/// In the library's words.
+fn refused(error: InferenceError) -> LoadError {
+    LoadError::Refused { engine: NAME, reason: words(error) }
+}
+
+/// From a parsed model to one that is ready.
+fn compile(core: &mut Core, parsed: &Model) -> Result<Box<dyn Graph>, LoadError> {
+    // Here, and not by the library once it has compiled: it converts what nobody could give it.
+    let (inputs, outputs) = (parsed.get_inputs_len().map_err(refused)?, parsed.get_outputs_len().map_err(refused)?);
+    for (what, count) in [("inputs", inputs), ("outputs", outputs)] {
+        if count > MAX_TENSORS {
+            return Err(LoadError::Unservable(format!("{count} {what}, at most {MAX_TENSORS} are served")));
+        }
+    }
+    let input = |index| describe("input", index, &parsed.get_input_by_index(index).map_err(refused)?);
+    let output = |index| describe("output", index, &parsed.get_output_by_index(index).map_err(refused)?);
+    let inputs = (0..inputs).map(input).collect::<Result<Vec<_>, _>>()?;
+    let outputs = (0..outputs).map(output).collect::<Result<Vec<_>, _>>()?;
+    let dynamic = parsed.is_dynamic();
+    let mut compiled = core.compile_model(parsed, DeviceType::CPU).map_err(refused)?;
+    let request = compiled.create_infer_request().map_err(refused)?;
+    let types = inputs.iter().map(|(_, element)| *element).collect();
+    let info = |described: Vec<(TensorInfo, ElementType)>| described.into_iter().map(|(info, _)| info).collect();
+    Ok(Box::new(OvGraph {
+        info: ModelInfo { inputs: info(inputs), outputs: info(outputs) },
+        types,
+        dynamic,
+        place: Mutex::new(Place { request, compiled }),
+        cancelled: AtomicBool::new(false),
+    }))
 }
 
 /// A loaded model.

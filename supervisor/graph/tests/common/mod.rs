@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod ir;
 pub mod models;
 
 use std::fs::File;
@@ -85,8 +86,14 @@ impl Host {
 
     /// Hands over a model with this digest and waits until the host is confined.
     pub fn load(&self, model: &[u8], load: &Load) -> Report {
-        let file = file_with(model);
-        self.control.send(&ToGraph::Load(Box::new(load.clone())), &[file.as_fd()]).unwrap();
+        self.load_files(&[model], load)
+    }
+
+    /// The same with the model's files, one or two.
+    pub fn load_files(&self, files: &[&[u8]], load: &Load) -> Report {
+        let files: Vec<File> = files.iter().map(|bytes| file_with(bytes)).collect();
+        let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        self.control.send(&ToGraph::Load(Box::new(load.clone())), &fds).unwrap();
         match self.control.recv_within(PATIENCE) {
             Ok((FromGraph::Confined(report), _)) => *report,
             Ok((other, _)) => panic!("expected `confined`, found {other:?}"),
@@ -274,6 +281,7 @@ impl Worker {
 pub fn assignment(model: &[u8]) -> Load {
     Load {
         sha256: sha2::Sha256::digest(model).into(),
+        weights: None,
         encoding: Encoding::Onnx,
         target: Target::Cpu,
         engine: edgeguard_wire::graph::Engine::Rten,
@@ -324,6 +332,11 @@ pub fn libraries() -> Option<(PathBuf, Vec<(String, [u8; 32])>)> {
 /// As [`assignment`], for OpenVINO.
 pub fn on_openvino(model: &[u8]) -> Load {
     Load { engine: edgeguard_wire::graph::Engine::OpenVino, ..assignment(model) }
+}
+
+/// As [`on_openvino`], of a model in OpenVINO's own format.
+pub fn on_openvino_with(model: &[u8], weights: &[u8]) -> Load {
+    Load { encoding: Encoding::OpenVino, weights: Some(sha2::Sha256::digest(weights).into()), ..on_openvino(model) }
 }
 
 /// As [`assignment`], for ONNX Runtime.

@@ -253,6 +253,7 @@ pub fn greedy(context: u32) -> Options {
 pub fn assignment(sha256: [u8; 32]) -> Load {
     Load {
         sha256,
+        weights: None,
         encoding: Encoding::Gguf,
         target: Target::Cpu,
         engine: Engine::LlamaCpp,
