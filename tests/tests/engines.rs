@@ -1,5 +1,5 @@
-//! The engines besides the one that is built into every graph host, from the guest's call to the engine and back: ONNX Runtime by the operator's library, and
-//! llama.cpp with a real language model.
+//! The engines besides the one that is built into every graph host, from the guest's call to the engine and back: ONNX Runtime and OpenVINO by the operator's
+//! libraries, and llama.cpp with a real language model.
 //!
 //! Runs in: tests, with the real daemon, real graph hosts and real models.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -15,6 +15,7 @@ use edgeguard_tests::house::Plan;
 use edgeguard_tests::house::built;
 use edgeguard_tests::house::skip;
 use edgeguard_tests::policy::Policy;
+use sha2::Digest as _;
 
 /// A file that `cargo xtask models` makes, by its place in the build folder.
 fn part(name: &str, how: &str) -> Option<PathBuf> {
@@ -147,6 +148,84 @@ fn row() -> Vec<u8> {
           (call $say (i32.load (i32.const 112)))
           (call $say (i32.trunc_sat_f32_s (f32.mul (f32.const 1000) (f32.load (i32.const 8192))))))"#,
     )
+}
+
+/// A model in OpenVINO's own format, and its weights: 64 numbers, to each of which one number is added.
+fn in_two_files(house: &House, name: &str, added: f32) -> [PathBuf; 2] {
+    const ROW: &str = "<dim>1</dim><dim>64</dim>";
+    let layer = |id: u32, ty: &str, data: &str, ports: &str| {
+        format!("<layer id=\"{id}\" name=\"n{id}\" type=\"{ty}\" version=\"opset1\"><data {data}/>{ports}</layer>")
+    };
+    let port = |id: u32, name: &str| format!("<port id=\"{id}\" precision=\"FP32\" names=\"{name}\">{ROW}</port>");
+    let layers = [
+        layer(0, "Parameter", "shape=\"1,64\" element_type=\"f32\"", &format!("<output>{}</output>", port(0, "x"))),
+        layer(1, "Const", "element_type=\"f32\" shape=\"1, 64\" offset=\"0\" size=\"256\"", &format!("<output>{}</output>", port(0, "w"))),
+        layer(
+            2,
+            "Add",
+            "auto_broadcast=\"numpy\"",
+            &format!("<input>{}{}</input><output>{}</output>", port(0, "a"), port(1, "b"), port(2, "y")),
+        ),
+        layer(3, "Result", "", &format!("<input>{}</input>", port(0, "y"))),
+    ];
+    let edges: String = [(0, 0, 2, 0), (1, 0, 2, 1), (2, 2, 3, 0)]
+        .map(|(from, out, to, into)| format!("<edge from-layer=\"{from}\" from-port=\"{out}\" to-layer=\"{to}\" to-port=\"{into}\"/>"))
+        .concat();
+    let description = format!(
+        "<?xml version=\"1.0\"?><net name=\"added\" version=\"11\"><layers>{}</layers><edges>{edges}</edges></net>",
+        layers.concat()
+    );
+    let [xml, bin] = ["xml", "bin"].map(|ending| house.path("models").join(format!("{name}.{ending}")));
+    fs::write(&xml, description).unwrap();
+    fs::write(&bin, added.to_le_bytes().repeat(64)).unwrap();
+    [xml, bin]
+}
+
+/// Grants a model in two files under the digests that they have now.
+fn grant_of([xml, bin]: &[PathBuf; 2], name: &str) -> Policy {
+    let digest = hex::encode(sha2::Sha256::digest(fs::read(bin).unwrap()));
+    let weights = format!("weights = {:?}\nweights-sha256 = {digest:?}\n", bin.display().to_string());
+    Policy::new(name).graph_by("model", xml, &format!("encoding = \"openvino\"\n{weights}"))
+}
+
+#[test]
+fn a_model_in_two_files_computes_with_the_weights_that_its_policy_pins_and_with_no_others() {
+    let Some(reader) = part("engines/openvino/libopenvino_ir_frontend.so.2641", "--engines") else { return };
+    let mut house = House::with(Plan { openvino: reader.parent().map(Into::into), ..Plan::default() });
+    let (two, seven) = (in_two_files(&house, "two", 2.5), in_two_files(&house, "seven", 7.25));
+    assert_eq!(fs::read(&two[0]).unwrap(), fs::read(&seven[0]).unwrap(), "the same description");
+    for (name, files) in [("two", &two), ("seven", &seven), ("again", &two)] {
+        house.install(&grant_of(files, name), &row());
+    }
+    let changed = in_two_files(&house, "changed", 1.0);
+    house.install(&grant_of(&changed, "changed"), &row());
+    fs::write(&changed[1], 1.5f32.to_le_bytes().repeat(64)).unwrap();
+    house.start();
+    // Same description and other weights are another graph; where both are the same it is one.
+    assert_eq!(house.children_named("edgeguard-openvino").len(), 2);
+    assert_eq!(numbers(&house.run("two")), [256.0, 2500.0]);
+    assert_eq!(numbers(&house.run("seven")), [256.0, 7250.0]);
+    assert_eq!(numbers(&house.run("again")), [256.0, 2500.0]);
+    let refused = house.invoke("changed");
+    assert!(refused.ending.is_null() && refused.stderr.contains("weights digest differs from the policy"), "{refused:?}");
+    let loaded = house.events("graph-loaded");
+    assert!(loaded.iter().all(|event| event["engine"].as_str().unwrap().ends_with("sealed without code")), "{loaded:?}");
+    let digest = hex::encode(sha2::Sha256::digest(fs::read(&seven[1]).unwrap()));
+    let given = house.events("grants-given");
+    assert!(given.iter().any(|event| event["graphs"].to_string().contains(&format!(", weights {digest} (cpu)"))), "{given:?}");
+}
+
+#[test]
+fn a_model_in_two_files_is_refused_where_the_folder_has_no_reader_of_that_format() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("libopenvino_c.so.1"), "not mapped").unwrap();
+    let mut house = House::with(Plan { openvino: Some(folder.path().into()), ..Plan::default() });
+    let files = in_two_files(&house, "two", 2.5);
+    house.install(&grant_of(&files, "guest"), &row());
+    house.start();
+    let refused = house.invoke("guest");
+    assert!(refused.ending.is_null() && refused.stderr.contains("libopenvino_ir_frontend.so"), "{refused:?}");
+    assert!(house.children_named("edgeguard-openvino").is_empty());
 }
 
 #[test]
