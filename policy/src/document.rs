@@ -198,6 +198,11 @@ impl Shape<'_> {
             self.found.push(diagnostic.help(help));
             return None;
         }
+        if format.title == "[[dir]]" && EXCEPTIONS.contains(&name.get_ref().as_ref()) {
+            let help = "the kernel gives rights to a whole directory, and takes none back within it: grant what the module needs beside it, each with its own `[[dir]]`";
+            self.found.push(diagnostic.at(self.source, name.span(), "there are no exceptions").help(help));
+            return None;
+        }
         let near = suggest::nearest(name.get_ref(), known());
         self.found.push(match near {
             Some(near) => diagnostic.at(self.source, name.span(), format!("did you mean `{near}`?")),
@@ -363,3 +368,6 @@ impl<'d> Table<'d> {
         table.map(|t| t.iter().filter_map(pair).collect()).unwrap_or_default()
     }
 }
+
+/// What people write who look for a way to except something from a grant.
+const EXCEPTIONS: &[&str] = &["except", "exceptions", "exclude", "deny", "not", "ignore", "without"];

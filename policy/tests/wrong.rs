@@ -112,6 +112,7 @@ fn wishes() -> Vec<Case> {
             base("\"onnx\"", "\"gguf\"").replace("\"cpu\"", "\"cpu\"\nprivate = true\ndeadline = \"1 s\"\ntensors = \"1 MiB\""),
             &[Misplaced, Misplaced],
         ),
+        ("an_exception_from_a_directory", base("access = \"read\"", "access = \"read\"\nexcept = [\"private\"]"), &[UnknownKey]),
         ("clocks_in_no_steps", limits("instances = 4", "instances = 4\nclock-resolution = \"0 ms\""), &[OutOfBounds]),
         ("a_wish_that_is_required", with("[require]\nlandlock = 6\n\n[prefer]\nlandlock = 6\n"), &[Misplaced]),
         ("a_wish_for_nothing", with("[prefer]\n"), &[MissingKey]),

@@ -139,12 +139,12 @@ impl House {
             "edgeguard-torch",
             "edgeguard",
         ] {
-            let from = plan.programs.get(program).cloned().unwrap_or_else(|| self::program(program));
-            let to = root.path().join("libexec").join(program);
             // Built only where libtorch is; a test that wants it says so.
-            if program == "edgeguard-torch" && !from.exists() {
+            if program == "edgeguard-torch" && !plan.programs.contains_key(program) && !built_program(program).exists() {
                 continue;
             }
+            let from = plan.programs.get(program).cloned().unwrap_or_else(|| self::program(program));
+            let to = root.path().join("libexec").join(program);
             // The daemon's user may not reach the build folder; the programs lie in the house.
             fs::hard_link(&from, &to)
                 .or_else(|_| fs::copy(&from, &to).map(drop))
@@ -579,10 +579,15 @@ pub fn built(name: &str) -> PathBuf {
 /// It was not built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let path = own.ancestors().nth(2).unwrap().join(name);
+    let path = built_program(name);
     assert!(path.exists(), "`{}` is missing; run `cargo build --release --workspace --bins` first", path.display());
     path
+}
+
+/// Where a program of this build lies, if it was built.
+fn built_program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().join(name)
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], limit: Duration) -> bool {
