@@ -89,6 +89,7 @@ fn all(house: &House, offline: bool) -> Result<Vec<Row>> {
         shell::step("cold starts with a standby worker", || running::cold(house, true))?,
     ];
     rows.extend(shell::step("warm invocations", || running::warm(house))?);
+    rows.push(shell::step("requests", || running::served(house))?);
     rows.push(shell::step("ten modules", || running::ten(house, &small))?);
     let case = |name, model: &models::Model, batch| Case { name, engine: "rten", model: model.path.clone(), free: "", threads: 1, batch };
     let mut cases = vec![case(if small.real { "silero" } else { "tiny-vad" }, &small, 50)];

@@ -10,6 +10,20 @@ use crate::failure::Result;
 /// Nothing at all.
 pub const EMPTY: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
 
+/// The service of the tests, as a component.
+pub fn service() -> Result<Vec<u8>> {
+    let guests = crate::place::root().join("tests/guests");
+    let (text, interface) = (guests.join("service.wat"), guests.join("service.wit"));
+    let failed = |error| Failure::of("cannot make the service a component", std::io::Error::other(format!("{error:#}")));
+    let mut core = wat::parse_file(&text).map_err(Failure::at("assemble", &text))?;
+    let mut resolve = wit_parser::Resolve::default();
+    let source = std::fs::read_to_string(&interface).map_err(Failure::at("read", &interface))?;
+    let package = resolve.push_str(&interface, &source).map_err(failed)?;
+    let world = resolve.select_world(&[package], Some("service")).map_err(failed)?;
+    wit_component::embed_component_metadata(&mut core, &resolve, world, wit_component::StringEncoding::UTF8, false).map_err(failed)?;
+    wit_component::ComponentEncoder::default().module(&core).and_then(|encoder| encoder.encode()).map_err(failed)
+}
+
 /// Asks for the time, `times` times.
 pub fn clock(times: u32) -> String {
     format!(

@@ -1,5 +1,8 @@
 //! Figures of the running system: cold and warm invocations, computes, records, memory.
 
+use std::io::Read as _;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -100,6 +103,40 @@ pub fn warm(house: &House) -> Result<Vec<Row>> {
         Row::new("a worker's private memory beyond its guest's", "MiB", AtMost(8.0), mib(&worker["process"]["private"]))
             .note(format!("idle; resident with files and shared memory: {:.1} MiB", mib(&worker["process"]["resident"]))),
     ])
+}
+
+/// A request that a module answers: connection, fresh instance, answer, end of the connection.
+pub fn served(house: &House) -> Result<Row> {
+    Daemon::configure(house, "served", "bin", true)?;
+    house.write("modules/service.wasm", &guests::service()?)?;
+    crate::demo::sign(house, "modules/service.wasm")?;
+    let policy = Policy { name: "service", audio: false, graph: None }.write(house, "served")?;
+    let socket = house.path("served/run/served.sock");
+    let text = std::fs::read_to_string(&policy).map_err(Failure::at("read", &policy))?.replace("\"command\"", "\"http\"");
+    let http = format!("\n[http]\nlisten = \"unix:{}\"\nrequests-per-minute = 600000\n", socket.display());
+    std::fs::write(&policy, text + &http).map_err(Failure::at("write", &policy))?;
+    let daemon = Daemon::start(house, "served")?;
+    let ask = || -> Result<Duration> {
+        let broke = |error: std::io::Error| Failure::of("the module's connection broke", error);
+        let begun = Instant::now();
+        let mut stream = UnixStream::connect(&socket).map_err(broke)?;
+        stream.write_all(b"GET /greet HTTP/1.1\r\nHost: bench\r\n\r\n").map_err(broke)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(broke)?;
+        if answer.starts_with(b"HTTP/1.1 201") && answer.ends_with(b"0\r\n\r\n") {
+            Ok(begun.elapsed())
+        } else {
+            Err(Failure::new(format!("expected a greeting, found {}", String::from_utf8_lossy(&answer))))
+        }
+    };
+    ask()?;
+    let mut trip = Samples::default();
+    for _ in 0..WARM {
+        trip.push(ask()?.as_secs_f64() * 1e6);
+    }
+    daemon.stop()?;
+    Ok(Row::of("a request to a module that serves, warm, a small answer", "µs", AtMost(1000.0), &trip)
+        .note("a connection of its own, a fresh instance of a component, its calls on record, and the end of the connection"))
 }
 
 /// The daemon's memory with ten modules, each with a worker.
