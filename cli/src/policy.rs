@@ -5,6 +5,7 @@
 
 mod can;
 mod diff;
+mod engines;
 mod expand;
 mod explain;
 mod files;

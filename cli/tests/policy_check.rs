@@ -213,6 +213,11 @@ const DAMAGE: &[Damage] = &[
     // Linux 7.2 has ABI 10; where these tests run on it or a newer one, what they look for is not there.
     ("kernel below the floor", |at| edit(&at.join("m.toml"), "[limits]", "[require]\nlandlock = 10\n\n[limits]"), &["EG083"]),
     ("kernel below the wish", |at| edit(&at.join("m.toml"), "[limits]", "[prefer]\nlandlock = 10\n\n[limits]"), &["EG084"]),
+    (
+        "engine that the host does not name",
+        |at| edit(&at.join("m.toml"), "target = \"cpu\"", "target = \"cpu\"\nengine = \"onnxruntime\""),
+        &["EG085"],
+    ),
     ("deadline beyond the watchdog", |at| edit(&at.join("m.toml"), "500 ms", "21 s"), &["EG082"]),
     (
         "model unreadable",

@@ -28,6 +28,7 @@ use rustix::fs::OFlags;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use super::engines;
 use super::files;
 use super::inside;
 
@@ -71,6 +72,7 @@ pub(crate) fn check(policy: &Policy, host: &HostConfig) -> Diagnostics {
             look.model("weights", &weights.path, &weights.sha256, (Place::Weights(i), Place::WeightsDigest(i)));
         }
     }
+    found.extend(engines::check(policy, host));
     found
 }
 
@@ -337,6 +339,11 @@ impl Look<'_> {
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// SHA-256 of the file at a path that is no link.
+pub(super) fn digest_of(path: &Path) -> std::io::Result<[u8; 32]> {
+    open(path).and_then(digest)
 }
 
 /// SHA-256 of a file, read in pieces.
