@@ -387,7 +387,7 @@ fn frames_out_of_phase_end_the_host() {
 
     let host = Host::start();
     host.control.send(&ToGraph::Load(Box::new(assignment(&model))), &[]).unwrap();
-    expect_end(host, "daemon misbehaved: expected `load with one descriptor`, found `load with another number`");
+    expect_end(host, "daemon misbehaved: expected `load with a descriptor for each file`, found `load with another number`");
 
     let host = Host::start();
     host.load(&model, &assignment(&model));
