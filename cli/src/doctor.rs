@@ -4,6 +4,7 @@
 //! Does not: change anything, or ask the daemon. What a running worker really got is in its journal record.
 
 mod engines;
+mod pin;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,9 +34,27 @@ pub(crate) struct DoctorArgs {
     /// The host's file, which says where the engines are; where there is none, its defaults.
     #[arg(long, value_name = "FILE", default_value = "/etc/edgeguard/edgeguard.toml")]
     config: PathBuf,
+
+    /// Only print the section of the host's file that pins the engine's libraries at PATH, a folder or one of them, ready to paste. It says what lies there,
+    /// not whether it is to be trusted.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "landlock", "config"])]
+    pin: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: DoctorArgs) -> ExitCode {
+    if let Some(place) = &args.pin {
+        return match pin::section(place) {
+            Ok(section) => {
+                section.warnings.iter().for_each(|warning| output::say(&format!("warning: {}\n", edgeguard_policy::escape(warning))));
+                output::data(&section.text);
+                ExitCode::Ok
+            }
+            Err(error) => {
+                output::error(&error);
+                ExitCode::Usage
+            }
+        };
+    }
     let support = host::probe(args.landlock);
     let config = match config(&args.config) {
         Ok(config) => config,
@@ -166,7 +185,7 @@ no worker starts on this host: something required is missing
     #[test]
     fn host_that_cannot_confine_is_exit_code_four() {
         assert_eq!(
-            run(DoctorArgs { json: true, landlock: u32::MAX, config: "/nonexistent/edgeguard.toml".into() }),
+            run(DoctorArgs { json: true, landlock: u32::MAX, config: "/nonexistent/edgeguard.toml".into(), pin: None }),
             ExitCode::Unconfinable
         );
     }

@@ -103,7 +103,7 @@ fn pinned(path: &Path, sha256: &[u8; 32]) -> Result<String, (String, String)> {
     Ok(format!("`{shown}`, sha256 as pinned"))
 }
 
-fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
+pub(super) fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let (mut digest, mut block) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
