@@ -21,6 +21,7 @@ pub struct GraphTerms {
     pub tensors: Option<u64>,
 }
 
+#[cfg(feature = "tools")]
 impl GraphTerms {
     /// In words, to be put behind what is computed; empty where nothing is said.
     pub(crate) fn words(&self) -> String {

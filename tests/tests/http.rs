@@ -223,8 +223,10 @@ fn only_users_whom_the_policy_names_may_connect_to_a_socket() {
         assert!(output.status.success(), "{output:?}");
         Answer::parse(&output.stdout).status
     };
-    let house = serving(|_| ());
-    assert_eq!(as_stranger(&house), 403);
+    let house = serving(|policy| also(policy, "connections = 1"));
+    let waiting = connect(&house);
+    assert_eq!(as_stranger(&house), 403, "whoever may not connect takes no client's place, and needs none");
+    drop(waiting);
     house.wait_for_event("control-refused", |event| {
         event["peer_uid"] == STRANGER_UID && event["what"].as_str().unwrap().starts_with("connect at unix:")
     });

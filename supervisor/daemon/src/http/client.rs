@@ -39,10 +39,25 @@ pub struct Client {
     pub listener: String,
 }
 
-/// A connection's place among those that its policy allows; free again when it is dropped.
-struct Place(Arc<AtomicUsize>);
+/// Connections of one listener that are open: of clients, and of users who may be none, who take no client's place.
+#[derive(Debug, Default)]
+pub struct Open {
+    clients: AtomicUsize,
+    strangers: AtomicUsize,
+}
 
-impl Drop for Place {
+/// A connection's place among so many; free again when it is dropped.
+struct Place<'o>(&'o AtomicUsize);
+
+impl<'o> Place<'o> {
+    fn among(open: &'o AtomicUsize, most: usize) -> Option<Self> {
+        let before = open.fetch_add(1, Ordering::AcqRel);
+        let place = Self(open);
+        (before < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -50,24 +65,22 @@ impl Drop for Place {
 
 impl Client {
     /// Serves it to its end.
-    pub async fn serve(self, open: Arc<AtomicUsize>, rate: Arc<Mutex<Rate>>, lines: Arc<Lines>) {
+    pub async fn serve(self, open: Arc<Open>, rate: Arc<Mutex<Rate>>, lines: Arc<Lines>) {
         let Self { modules, module, connection, peer, listener } = self;
-        let before = open.fetch_add(1, Ordering::AcqRel);
-        let _place = Place(open);
         // By the policy that is in force now.
         let Some(admitted) = modules.get(&module).and_then(|module| module.state.as_ref().ok().map(Arc::clone)) else { return };
         let (Some(http), Some(clients)) = (&admitted.http, &admitted.clients) else { return };
         let origin = peer.origin(&listener);
         let Ok(connection) = watched(connection) else { return };
-        if before >= http.connections as usize {
-            return tell(&connection, UNAVAILABLE);
-        }
         if !peer.is_among(clients) {
+            // Whoever is not let in is told so a few at a time, and no more of them are put on record than that.
+            let Some(_place) = Place::among(&open.strangers, MAX_STRANGERS) else { return };
             let uid = origin.peer_uid.unwrap_or(u32::MAX);
             tracing::warn!(module, uid, "client refused");
             modules.gate().ledger.note(events::control_refused(uid, &format!("connect at {listener}")));
             return end(&connection, FORBIDDEN).await;
         }
+        let Some(_place) = Place::among(&open.clients, http.connections as usize) else { return tell(&connection, UNAVAILABLE) };
         // A client that says nothing costs its place here, and no instance.
         match timeout(http.read_timeout, connection.readable()).await {
             Ok(Ok(_)) if has_left(&connection) => return,
@@ -159,6 +172,9 @@ const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: clo
 const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n";
 const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Users who may not connect, at once; each is heard for [`LINGER`] at most.
+const MAX_STRANGERS: usize = 4;
 
 /// How long a client may take to read the end of its answer, and go.
 const LINGER: Duration = Duration::from_secs(1);

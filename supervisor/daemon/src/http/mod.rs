@@ -15,7 +15,6 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use edgeguard_policy::Listen;
@@ -26,6 +25,7 @@ pub use self::address::clear;
 
 use self::address::Socket;
 use self::client::Client;
+use self::client::Open;
 use self::lines::Lines;
 use self::rate::Rate;
 use crate::modules::Modules;
@@ -106,7 +106,7 @@ impl Services {
 
 /// Accepts until it is aborted; then the socket is closed, and a Unix socket's path is removed with it.
 async fn accept(socket: Socket, listener: String, module: Arc<Mutex<String>>, modules: Weak<Modules>) {
-    let (open, rate, lines) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Rate>>::default(), Arc::<Lines>::default());
+    let (open, rate, lines) = (Arc::<Open>::default(), Arc::<Mutex<Rate>>::default(), Arc::<Lines>::default());
     loop {
         match socket.accept().await {
             Ok((connection, peer)) => {
